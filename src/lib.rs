@@ -15,7 +15,7 @@
 //! 10. `report`: the JSON documents, a versioned format apart from the internal types
 //! 11. `render`: plans, answers and diagnostics as text
 //! 12. `files`: which files a command has read, and how it writes its results
-//! 13. `cluster`, `apply`: the cluster connection and the writes
+//! 13. `cluster`, `forge`, `apply`: the connections to clusters and forges, and the writes
 //! 14. `ops`: the use cases
 //! 15. `cli`: the commands: from arguments to output
 
@@ -27,6 +27,7 @@ mod cli;
 mod cluster;
 mod diagnostic;
 mod files;
+mod forge;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 mod guard;

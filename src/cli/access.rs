@@ -4,17 +4,17 @@ use super::args::{AccessArgs, OutputFormat};
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{observe_clusters, print_warnings, retain_clusters_with_subject};
+use super::question::{finish, observe_clusters, print_warnings, retain_clusters_with_subject};
 use crate::access::{AccessDecision, SubjectQuery};
 use crate::diagnostic::SourceMap;
 use crate::ops::CommandError;
-use crate::ops::question::{answer_warnings, lint_warning, state_warnings};
+use crate::ops::question::{QuestionTargets, answer_warnings, lint_warning, state_warnings};
 use crate::render::access_report;
 use crate::render::query_answers::QueryRenderer;
 use crate::report::{AccessAnswerJson, AnswerJson, AnswersDocument, DiagnosticJson};
 
 pub(crate) fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let mut targets = observe_clusters(&args.question, env)?;
+    let QuestionTargets { mut targets, error } = observe_clusters(&args.question, env)?;
     if let Some(subject) = &args.subject {
         retain_clusters_with_subject(&mut targets, subject, env)?;
     }
@@ -73,5 +73,5 @@ pub(crate) fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError
     if args.question.format == OutputFormat::Json {
         print_json(&AnswersDocument::new(answers), env)?;
     }
-    Ok(Exit::Success)
+    Ok(finish(Exit::Success, Exit::Failed, error, env))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::document_args::{CommentArgs, PlanOutputArgs, ShowArgs};
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
 pub(crate) use super::question_args::{AccessArgs, CanArgs, QuestionArgs, WhoCanArgs};
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     Restore(RestoreArgs),
     Drift(DriftArgs),
+    Show(ShowArgs),
+    Comment(CommentArgs),
     Validate(ValidateArgs),
     Snapshot(SnapshotArgs),
     Whoami(WhoamiArgs),
@@ -48,9 +51,9 @@ impl Command {
     /// Returns the output format, in which errors are printed too.
     pub(crate) fn format(&self) -> OutputFormat {
         match self {
-            Self::Plan(PlanArgs { format, .. })
-            | Self::Drift(DriftArgs { format, .. })
-            | Self::Restore(RestoreArgs { format, .. })
+            Self::Plan(PlanArgs { output, .. }) | Self::Drift(DriftArgs { output, .. }) => output.format.of_errors(),
+            Self::Show(ShowArgs { format, .. }) => format.of_errors(),
+            Self::Restore(RestoreArgs { format, .. })
             | Self::Validate(ValidateArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
             | Self::Whoami(WhoamiArgs { format, .. })
@@ -58,7 +61,9 @@ impl Command {
             | Self::Can(CanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
-            Self::Apply(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => OutputFormat::Text,
+            Self::Apply(_) | Self::Comment(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => {
+                OutputFormat::Text
+            }
         }
     }
 
@@ -73,6 +78,8 @@ impl Command {
             Self::Snapshot(_) => "snapshot",
             Self::Whoami(_) => "whoami",
             Self::Permissions(_) => "permissions",
+            Self::Show(_) => "show",
+            Self::Comment(_) => "comment",
             Self::Can(_) => "can",
             Self::WhoCan(_) => "who-can",
             Self::Access(_) => "access",
@@ -95,7 +102,12 @@ impl Command {
             | Self::WhoCan(WhoCanArgs { question, .. })
             | Self::Access(AccessArgs { question, .. }) => &question.connection,
             Self::Restore(RestoreArgs { snapshot, .. }) => return snapshot.as_deref().into_iter().collect(),
-            Self::Validate(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => return Vec::new(),
+            Self::Show(_)
+            | Self::Comment(_)
+            | Self::Validate(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Version(_) => return Vec::new(),
         };
         connection.snapshots.iter().map(String::as_str).collect()
     }
@@ -173,9 +185,8 @@ pub(crate) struct PlanArgs {
     /// Sign the saved plan with this OpenSSH private key, and write the signature to FILE.sig
     #[arg(long, value_name = "KEY", requires = "out")]
     pub(crate) sign_key: Option<PathBuf>,
-    /// Output format
-    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
-    pub(crate) format: OutputFormat,
+    #[command(flatten)]
+    pub(crate) output: PlanOutputArgs,
     /// Accept one risk that a guard refuses, as printed by the refusal. Can be repeated
     #[arg(long, value_name = "RISK")]
     pub(crate) allow: Vec<String>,
@@ -291,9 +302,8 @@ pub(crate) struct DriftArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) parallel: ParallelArgs,
-    /// Output format
-    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
-    pub(crate) format: OutputFormat,
+    #[command(flatten)]
+    pub(crate) output: PlanOutputArgs,
     /// Show all changes of a long list
     #[arg(long)]
     pub(crate) full: bool,

@@ -4,18 +4,18 @@ use super::args::{CanArgs, OutputFormat};
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{observe_clusters, print_warnings, retain_clusters_with_subject};
+use super::question::{finish, observe_clusters, print_warnings, retain_clusters_with_subject};
 use crate::access::{AccessDecision, CanAnswer, QueryLint, Verdict};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::CommandError;
 use crate::ops::question::{
-    QuestionTarget, answer_warnings, lint_warning, name_warning, parse_questions, state_warnings,
+    QuestionTarget, QuestionTargets, answer_warnings, lint_warning, name_warning, parse_questions, state_warnings,
 };
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{AnswerJson, AnswersDocument, CanAnswerJson, DiagnosticJson};
 
 pub(crate) fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandError> {
-    let mut targets = observe_clusters(&args.question, env)?;
+    let QuestionTargets { mut targets, error } = observe_clusters(&args.question, env)?;
     retain_clusters_with_subject(&mut targets, &args.subject, env)?;
     let mut answers = Vec::new();
     let mut verdicts = Vec::new();
@@ -29,13 +29,14 @@ pub(crate) fn run(args: &CanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let is_unanswered = |verdict: &Verdict| matches!(verdict, Verdict::NotAnswered(_));
     // A yes for some sessions is a yes: a script that asks whether a role has access must not take it for a no.
     let is_yes = |verdict: &Verdict| matches!(verdict, Verdict::Yes | Verdict::YesByApply | Verdict::YesForSome);
-    Ok(if verdicts.iter().any(is_unanswered) {
+    let exit = if verdicts.iter().any(is_unanswered) {
         Exit::NotAnswered
     } else if verdicts.iter().all(is_yes) {
         Exit::Success
     } else {
         Exit::Failed
-    })
+    };
+    Ok(finish(exit, Exit::NotAnswered, error, env))
 }
 
 /// Prints the answers for one cluster, or returns them if the output is JSON.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::guard;
 use crate::lint::{self, LintContext, Vocabulary};
-use crate::ops::parse_plan_document;
+use crate::ops::parse_saved_plan;
 use crate::plan::{self, AccessComparison, AggregatedRoles, Plan, check_steps, check_waits};
 use crate::policy::fuzz::check_chunks;
 use crate::policy::{load_policy, prescan_clusters};
@@ -65,7 +65,7 @@ pub(crate) fn check_policy(text: &str, live: &State) -> Result<(), String> {
 /// # Errors
 /// The property that does not hold.
 pub(crate) fn check_plan_file(text: &str, live: &State) -> Result<(), String> {
-    if let Err(reason) = parse_plan_document(text) {
+    if let Err(reason) = parse_saved_plan(text) {
         check_diagnostics(&[Diagnostic::error(reason)], &SourceMap::default())?;
     }
     let Ok(value) = serde_json::from_str::<Value>(text) else {
@@ -76,7 +76,7 @@ pub(crate) fn check_plan_file(text: &str, live: &State) -> Result<(), String> {
     };
     let document = PlanDocument::new(document.plans).map_err(|error| error.to_string())?;
     let signed = to_text(&document).map_err(|error| error.to_string())?;
-    let again = parse_plan_document(&signed).map_err(|reason| format!("a written plan {reason}:\n{signed}"))?;
+    let again = parse_saved_plan(&signed).map_err(|reason| format!("a written plan {reason}:\n{signed}"))?;
     if to_value(&again).ok() != to_value(&document).ok() {
         return Err(format!("a written plan is read as another one:\n{signed}"));
     }

@@ -32,6 +32,25 @@ Examples:
   rolecall plan access/ --cluster prod --out plan.json
   rolecall plan access/ --snapshot cluster.yaml";
 
+pub(super) const SHOW: &str = "\
+Exit codes:
+  0  success
+  1  error
+
+Examples:
+  rolecall show plan.json
+  rolecall show plan.json -o markdown
+  rolecall show backups/prod-20260101T090000Z.yaml";
+
+pub(super) const COMMENT: &str = "\
+Exit codes:
+  0  the comment was posted or updated, or was up to date
+  1  error
+
+Examples:
+  rolecall comment plan.md
+  rolecall comment plan.json --forge github --repo org/access --number 12";
+
 pub(super) const APPLY: &str = "\
 Exit codes:
   0  the changes were made, or there were none

@@ -9,7 +9,9 @@ mod args;
 pub mod bench;
 mod can;
 mod command_line;
+mod comment;
 mod completions;
+mod document_args;
 mod drift;
 mod env;
 mod event_record;
@@ -40,6 +42,7 @@ mod refusals;
 mod restore;
 mod saved_plan;
 mod schema;
+mod show;
 mod signals;
 mod snapshot;
 mod target;
@@ -142,9 +145,11 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Apply(args) => Box::pin(apply::run(&args, env)).await,
         Command::Restore(args) => Box::pin(restore::run(&args, env)).await,
         Command::Drift(args) => drift::run(&args, env),
+        Command::Show(args) => show::run(&args, env),
+        Command::Comment(args) => Box::pin(comment::run(&args, env)).await,
         Command::Validate(args) => validate::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
-        Command::Whoami(args) => Box::pin(whoami::run(&args, env)).await,
+        Command::Whoami(args) => whoami::run(&args, env),
         Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
         Command::Can(args) => can::run(&args, env),
         Command::WhoCan(args) => who_can::run(&args, env),

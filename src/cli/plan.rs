@@ -4,7 +4,7 @@ use super::args::PlanArgs;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
-use super::plan_output::print_plan_set;
+use super::plan_output::{print_plan_set, report_failure};
 use super::plan_signature::SigningKey;
 use super::policy_files::read_policy;
 use super::refusals::{print_diagnostics, print_refusals};
@@ -17,6 +17,14 @@ use crate::render::plan_text;
 use crate::report::to_text;
 
 pub(crate) fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let result = plan_and_print(args, env);
+    if let Err(error) = &result {
+        report_failure("plan", error, &args.output, env)?;
+    }
+    result
+}
+
+fn plan_and_print(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let allow = parse_allow_flags(&args.allow)?;
     if args.sign_key.is_some() && args.out.as_deref().is_some_and(is_stdout) {
         let error = Diagnostic::error("a plan on stdout cannot be signed, because its signature is a file beside it");
@@ -38,13 +46,13 @@ pub(crate) fn run(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> 
     let has_changes = plans.cluster_plans.iter().any(|cluster_plan| !cluster_plan.plan.is_empty());
     let out_is_stdout = args.out.as_deref().is_some_and(is_stdout);
     if !out_is_stdout {
-        print_plan_set(&plans, args.format, args.full, plan_text::render_plan, env)?;
+        print_plan_set(("plan", &plans), &args.output, args.full, plan_text::render_plan, env)?;
     }
     print_diagnostics(&missing, &plans.loaded.policy.sources, env);
     let refused = print_refusals(&plans.cluster_plans, &allow, &plans.loaded.policy.sources, env);
     // If a cluster could not be planned, the plans of the others are printed but not saved.
     if let Some(error) = plans.error {
-        print_error(&error, args.format, env);
+        print_error(&error, args.output.format.of_errors(), env);
         return Ok(Exit::Failed);
     }
     if refused {

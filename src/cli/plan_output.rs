@@ -1,31 +1,52 @@
-//! Prints the plans of a command.
+//! Prints plans in the format of the command line, and adds them to the summary of a job in GitHub Actions.
 
-use super::args::OutputFormat;
+use super::document_args::{PlanFormat, PlanOutputArgs};
 use super::env::Env;
 use super::print_json;
+use crate::diagnostic::Diagnostic;
+use crate::files;
 use crate::ops::{ClusterPlan, CommandError, PlanSet};
 use crate::plan::Plan;
+use crate::render::markdown_text::MarkdownText;
+use crate::render::plan_markdown::{MIN_MAX_CHARS, render_failure_markdown, render_plan_markdown};
+use crate::render::plan_summary::render_plan_summary;
 use crate::render::plan_text::PlanTextOptions;
 use crate::render::terminal_text::TerminalText;
+use crate::report::{DiagnosticJson, PlanDocument};
+
+/// The variable with the path of the file that GitHub Actions shows as the summary of a job.
+const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+/// The maximum size of that file. GitHub shows nothing of a larger one.
+const MAX_STEP_SUMMARY: usize = 1 << 20;
 
 /// Prints the plans. A JSON document is printed only if all clusters could be planned.
 pub(crate) fn print_plan_set(
-    plans: &PlanSet,
-    format: OutputFormat,
+    (command, plans): (&'static str, &PlanSet),
+    output: &PlanOutputArgs,
     full: bool,
     render: fn(&Plan, &PlanTextOptions<'_>) -> TerminalText,
     env: &mut Env,
 ) -> Result<(), CommandError> {
-    match format {
-        OutputFormat::Json if plans.error.is_none() => print_json(&plans.document()?, env)?,
-        OutputFormat::Json => {}
-        OutputFormat::Text => {
+    if let Some(error) = plans.error.as_ref().filter(|_| plans.cluster_plans.is_empty()) {
+        return report_failure(command, error, output, env);
+    }
+    match output.format {
+        PlanFormat::Text => {
             print_plans(&plans.cluster_plans, full, render, env);
             if let Some(summary) = summarize(plans) {
                 env.print("");
                 env.print(&summary);
             }
         }
+        PlanFormat::Json if plans.error.is_none() => print_json(&plans.document()?, env)?,
+        PlanFormat::Json => {}
+        PlanFormat::Markdown | PlanFormat::Summary => {
+            print_document(&plans.document()?, &errors_of(plans), output.format, output.max_chars, env);
+        }
+    }
+    if output.step_summary {
+        let (document, errors) = (plans.document()?, errors_of(plans));
+        add_to_step_summary(|max| render_plan_markdown(&document, &errors, max), env)?;
     }
     Ok(())
 }
@@ -39,6 +60,12 @@ fn summarize(plans: &PlanSet) -> Option<String> {
     let counts: Vec<String> =
         counts.iter().filter(|(number, _)| *number > 0).map(|(number, text)| format!("{number} {text}")).collect();
     (total > 1).then(|| format!("{total} clusters: {}", counts.join(", ")))
+}
+
+/// Returns the errors of the clusters that could not be planned.
+fn errors_of(plans: &PlanSet) -> Vec<DiagnosticJson> {
+    let error = plans.error.as_ref();
+    error.map(|error| DiagnosticJson::all(&error.diagnostics, &error.sources)).unwrap_or_default()
 }
 
 /// Prints the plans as text, with an empty line between them.
@@ -60,5 +87,67 @@ pub(crate) fn print_plans(
             env.print("");
         }
         env.print_text(&render(&cluster_plan.plan, &options));
+    }
+}
+
+/// Prints a document as Markdown or as a summary.
+pub(crate) fn print_document(
+    document: &PlanDocument,
+    errors: &[DiagnosticJson],
+    format: PlanFormat,
+    max_chars: usize,
+    env: &mut Env,
+) {
+    match format {
+        PlanFormat::Summary => env.print_data(render_plan_summary(document, errors).as_str()),
+        PlanFormat::Text | PlanFormat::Json | PlanFormat::Markdown => {
+            env.print_data(render_plan_markdown(document, errors, max_chars).as_str());
+        }
+    }
+}
+
+/// Reports a failure before there was a plan in the formats that are for other readers than the terminal.
+pub(crate) fn report_failure(
+    command: &'static str,
+    error: &CommandError,
+    output: &PlanOutputArgs,
+    env: &mut Env,
+) -> Result<(), CommandError> {
+    let errors = DiagnosticJson::all(&error.diagnostics, &error.sources);
+    match output.format {
+        PlanFormat::Text | PlanFormat::Json => {}
+        PlanFormat::Markdown => env.print_data(render_failure_markdown(command, &errors).as_str()),
+        PlanFormat::Summary => {
+            env.print_data(render_plan_summary(&PlanDocument::new(Vec::new())?, &errors).as_str());
+        }
+    }
+    if output.step_summary {
+        add_to_step_summary(|_| render_failure_markdown(command, &errors), env)?;
+    }
+    Ok(())
+}
+
+/// Adds Markdown to the summary of the job. Other steps may have written to it before.
+fn add_to_step_summary(render: impl Fn(usize) -> MarkdownText, env: &mut Env) -> Result<(), CommandError> {
+    let Some(path) = env.vars.get(STEP_SUMMARY).filter(|path| !path.is_empty()) else {
+        let error = Diagnostic::error(format!("--step-summary needs the variable {STEP_SUMMARY}, which is not set"));
+        return Err(CommandError::from_diagnostic(
+            error.with_because("GitHub Actions sets it for each step").with_help("leave out --step-summary elsewhere"),
+        ));
+    };
+    let path = env.cwd.join(path);
+    let written = files::append_within(&path, MAX_STEP_SUMMARY, |free| {
+        (free >= MIN_MAX_CHARS).then(|| render(free.saturating_sub(1)).as_str().to_owned() + "\n")
+    });
+    match written {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            env.note("warning: the plan is not in the summary of the job, because the summary is full\n");
+            Ok(())
+        }
+        Err(error) => {
+            let message = format!("cannot write the summary of the job to {}: {error}", path.display());
+            Err(CommandError::from_diagnostic(Diagnostic::error(message).with_help(error.help())))
+        }
     }
 }

@@ -258,7 +258,7 @@ mod tests {
         tick_after(&display, Duration::from_secs(20));
         insta::assert_snapshot!(captured.text(), @"
         prod: 400 of 500 objects read
-        test: reading the cluster, waiting for the API server at https://x to list roles (at most 3m)
+        test: waiting for the API server at https://x to list roles (at most 3m)
         Reading: 0 of 3 clusters done
         ");
         for cluster in [&prod, &test] {

@@ -254,6 +254,10 @@ impl ClusterProgress {
         let wait = self.long_wait(Duration::ZERO, now).map(|wait| wait.text.as_str());
         // The confirmation is a wait of its own.
         let wait = wait.filter(|_| !matches!(self.activity, Some((Activity::Confirming { .. }, _))));
+        if wait.is_some() && count.is_none() && self.listed.is_empty() {
+            // What it waits for says more.
+            message.clear();
+        }
         for text in wait.into_iter().chain(self.retry.as_deref()) {
             if !message.is_empty() {
                 message.push_str(", ");

@@ -1,16 +1,21 @@
 //! What `can`, `who-can` and `access` have in common: the clusters and the warnings.
 
-use super::args::QuestionArgs;
+use super::args::{OutputFormat, QuestionArgs};
 use super::env::Env;
+use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
+use super::print_error;
 use super::target::resolve_targets;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::CommandError;
-use crate::ops::question::{self, QuestionTarget};
+use crate::ops::question::{self, QuestionTarget, QuestionTargets};
 use crate::render::diagnostics;
 
 /// Connects to the clusters and reads their state.
-pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result<Vec<QuestionTarget>, CommandError> {
+///
+/// # Errors
+/// If no cluster could be read. As a JSON document has the answers for all clusters, also if one could not.
+pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result<QuestionTargets, CommandError> {
     let path = question.policy.clone().or_else(|| find_policy(env));
     if question.after && path.is_none() {
         let error = Diagnostic::error("--after needs a policy, and none was found");
@@ -20,7 +25,23 @@ pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
     let context = env.parallel_context(&question.parallel);
     let targets = resolve_targets(clusters, &question.connection, &context)?;
-    question::observe_clusters(&targets, loaded.as_ref(), question.after, &context)
+    let QuestionTargets { targets, error } =
+        question::observe_clusters(&targets, loaded.as_ref(), question.after, &context);
+    match error {
+        Some(error) if targets.is_empty() || question.format == OutputFormat::Json => Err(error),
+        error => Ok(QuestionTargets { targets, error }),
+    }
+}
+
+/// Prints the errors of the clusters that could not be read, after the answers for the others.
+pub(crate) fn finish(exit: Exit, failure: Exit, error: Option<CommandError>, env: &mut Env) -> Exit {
+    match error {
+        None => exit,
+        Some(error) => {
+            print_error(&error, OutputFormat::Text, env);
+            failure
+        }
+    }
 }
 
 /// Removes the clusters that do not have the principal which `subject` names, and says so. The policy has it in others.

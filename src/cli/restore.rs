@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -35,7 +36,7 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         saved_plan: None,
     };
     // A file that is not a backup is reported first: it has to be replaced in any case.
-    let (backup, objects) = read_backup(args, env)?;
+    let (backup, objects) = read_backup(&args.file, env)?;
     approval.ensure_obtainable(env)?;
     if !args.flags.dry_run {
         ensure_snapshots_writable(&args.snapshot.as_deref().into_iter().collect::<Vec<_>>())?;
@@ -79,19 +80,19 @@ fn backup_writes(
     before: BTreeMap<ObjectKey, Value>,
 ) -> Result<AppliedWrites, CommandError> {
     let BackupContent { limits, invariants, steps, token_cache } =
-        backup.content().map_err(|error| invalid_backup(args, &error.to_string()))?;
+        backup.content().map_err(|error| invalid_backup(&args.file, &error.to_string()))?;
     Ok(AppliedWrites { policy: backup.policy.clone(), limits, invariants, before, steps, token_cache })
 }
 
-fn invalid_backup(args: &RestoreArgs, reason: &str) -> CommandError {
-    let error = Diagnostic::error(format!("{} is not a backup of rolecall: {reason}", args.file.display()))
+fn invalid_backup(file: &Path, reason: &str) -> CommandError {
+    let error = Diagnostic::error(format!("{} is not a backup of rolecall: {reason}", file.display()))
         .with_note("a snapshot cannot be restored: it does not have the writes of an apply")
         .with_help("use a file that `rolecall apply --backup DIR` wrote");
     CommandError::from_diagnostic(error)
 }
 
-fn other_version(args: &RestoreArgs, version: &str) -> CommandError {
-    let file = args.file.display();
+fn other_version(file: &Path, version: &str) -> CommandError {
+    let file = file.display();
     let message = format!("{file} has the backup version `{version}`, but this rolecall reads only `{BACKUP_VERSION}`");
     CommandError::from_diagnostic(
         Diagnostic::error(message)
@@ -100,12 +101,15 @@ fn other_version(args: &RestoreArgs, version: &str) -> CommandError {
     )
 }
 
-fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMap<ObjectKey, Value>), CommandError> {
-    let text = std::fs::read_to_string(env.cwd.join(&args.file)).map_err(|error| {
-        let diagnostic = Diagnostic::error(format!("cannot read the backup {}: {error}", args.file.display()));
+pub(crate) fn read_backup(
+    file: &Path,
+    env: &Env,
+) -> Result<(BackupDocument, BTreeMap<ObjectKey, Value>), CommandError> {
+    let text = std::fs::read_to_string(env.cwd.join(file)).map_err(|error| {
+        let diagnostic = Diagnostic::error(format!("cannot read the backup {}: {error}", file.display()));
         CommandError::from_diagnostic(diagnostic.with_help("name a file that `rolecall apply --backup DIR` wrote"))
     })?;
-    let invalid = |reason: &str| invalid_backup(args, reason);
+    let invalid = |reason: &str| invalid_backup(file, reason);
     let documents =
         yaml::parse_documents(&text).map_err(|error| invalid(&format!("line {}: {}", error.line, error.message)))?;
     let mut backup: Option<(BackupDocument, Value)> = None;
@@ -118,7 +122,7 @@ fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMa
         if value.get("kind").and_then(Value::as_str) == Some(BackupDocument::KIND) {
             let version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
             if version != BACKUP_VERSION {
-                return Err(other_version(args, version));
+                return Err(other_version(file, version));
             }
             let document = BackupDocument::deserialize(&value).map_err(|error| invalid(&error.to_string()))?;
             if backup.replace((document, value)).is_some() {
@@ -134,7 +138,7 @@ fn read_backup(args: &RestoreArgs, env: &Env) -> Result<(BackupDocument, BTreeMa
     }
     let (backup, value) = backup.ok_or_else(|| invalid("it has no document of the kind `Backup`"))?;
     if !backup.is_unchanged(&value, &following)? {
-        let message = format!("{} was changed after it was written: its digest does not match", args.file.display());
+        let message = format!("{} was changed after it was written: its digest does not match", file.display());
         let error = Diagnostic::error(message).with_note("no changes were made");
         return Err(CommandError::from_diagnostic(error.with_help("use the file as `apply --backup` wrote it")));
     }

@@ -4,11 +4,13 @@ use super::args::{OutputFormat, WhoCanArgs};
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{observe_clusters, print_warnings};
+use super::question::{finish, observe_clusters, print_warnings};
 use crate::access::{AccessView, NamespaceFilter, all_escalation_paths};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::CommandError;
-use crate::ops::question::{QuestionTarget, lint_warning, name_warning, parse_questions, state_warnings};
+use crate::ops::question::{
+    QuestionTarget, QuestionTargets, lint_warning, name_warning, parse_questions, state_warnings,
+};
 use crate::render::query_answers::{self, QueryRenderer};
 use crate::report::{
     AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson, WhoCanQuestion,
@@ -21,7 +23,7 @@ pub(crate) fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError
             error.with_help(format!("name a resource, such as `rolecall who-can {} secrets`", args.verb)),
         ));
     }
-    let targets = observe_clusters(&args.question, env)?;
+    let QuestionTargets { targets, error } = observe_clusters(&args.question, env)?;
     let mut answers = Vec::new();
     let mut is_answered = true;
     for target in &targets {
@@ -35,7 +37,8 @@ pub(crate) fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError
     if args.question.format == OutputFormat::Json {
         print_json(&AnswersDocument::new(answers), env)?;
     }
-    Ok(if is_answered { Exit::Success } else { Exit::NotAnswered })
+    let exit = if is_answered { Exit::Success } else { Exit::NotAnswered };
+    Ok(finish(exit, Exit::NotAnswered, error, env))
 }
 
 /// Prints the answers for one cluster, or returns them if the output is JSON.

@@ -6,26 +6,19 @@ use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
-use crate::cluster::{ReadCluster as _, UserInfo};
-use crate::ops::CommandError;
+use crate::cluster::UserInfo;
+use crate::ops::{CommandError, whoami};
 use crate::render::terminal_text::TerminalText;
 use crate::render::text_util::escape_control;
 use crate::report::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 
-pub(crate) async fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let path = args.target.policy.clone().or_else(|| find_policy(env));
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let mut answers = Vec::new();
-    for target in resolve_targets(clusters, &args.target.connection, &env.ops_context())? {
-        let reading = async {
-            let connected = target.connect().await?;
-            let caller = connected.cluster.whoami().await?;
-            Ok((connected.label, caller))
-        };
-        let answer = target.within_timeout(reading).await.map_err(CommandError::from);
-        answers.push(answer.map_err(|error| error.with_cluster_name(target.name.as_deref()))?);
-    }
+    let context = env.ops_context();
+    let targets = resolve_targets(clusters, &args.target.connection, &context)?;
+    let answers = whoami(&targets, &context)?;
     match args.format {
         OutputFormat::Json => {
             let user_info = |UserInfo { username, groups, uid: _, extra }| UserInfoJson { username, groups, extra };

@@ -452,7 +452,7 @@ fn connection_timed_out(error: &kube::Error) -> bool {
 }
 
 /// Returns whether the connection failed: an unknown host, a closed port, or an untrusted certificate.
-fn is_connect_error(error: &kube::Error) -> bool {
+pub(crate) fn is_connect_error(error: &kube::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
         if let Some(error) = cause.downcast_ref::<hyper_util::client::legacy::Error>() {

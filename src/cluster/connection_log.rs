@@ -86,7 +86,7 @@ impl ConnectionLog {
     }
 
     /// Reports a finished request: `GET https://… 200 in 12ms`.
-    pub(super) fn ended(&self, description: &str, result: &str, elapsed: Duration) {
+    pub(crate) fn ended(&self, description: &str, result: &str, elapsed: Duration) {
         self.send(&ConnectionEvent::Ended { description, result, elapsed });
     }
 

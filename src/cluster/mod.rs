@@ -32,8 +32,11 @@ mod tests;
 
 use std::time::Duration;
 
+pub(crate) use api_client::is_connect_error;
 pub(crate) use lease::{Lease, LeaseClient};
+pub(crate) use retry::{is_retryable, retry_delay};
 pub(crate) use review::{AccessReviewStatus, CallerCheck, CredentialFreshness};
+pub(crate) use safe_errors::describe_connection_error;
 use serde_json::Value;
 use settings::{TimeLimit, duration_text};
 use thiserror::Error;

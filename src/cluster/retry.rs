@@ -15,7 +15,7 @@ const MAX_DELAY: Duration = Duration::from_secs(32);
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 
 /// Returns whether a request with this response status is retried.
-pub(super) fn is_retryable(status: u16) -> bool {
+pub(crate) fn is_retryable(status: u16) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504)
 }
 
@@ -25,7 +25,7 @@ pub(super) fn is_outcome_unknown(status: u16) -> bool {
 }
 
 /// Returns the delay after this number of tries: the `Retry-After` of the response in seconds, or a delay that doubles.
-pub(super) fn retry_delay(tries: u32, retry_after: Option<&str>) -> Duration {
+pub(crate) fn retry_delay(tries: u32, retry_after: Option<&str>) -> Duration {
     let requested = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
     let default = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1)));
     requested.unwrap_or(default).min(MAX_DELAY)

@@ -52,7 +52,7 @@ impl Secrets {
 }
 
 /// Returns why a request got no response.
-pub(super) fn describe_connection_error(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn describe_connection_error(error: &(dyn Error + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     collect_words(error, &mut words);
     match words.pop() {

@@ -31,7 +31,7 @@ pub(crate) struct ConnectionSettings {
     pub(crate) inputs: InputFiles,
     /// Held by the credential plugin that can use the terminal.
     pub(super) prompt_turn: PromptTurn,
-    /// Held by the request that receives a long response.
+    /// Held by the request that receives a long response. Each cluster has its own.
     pub(super) long_response: Arc<Semaphore>,
 }
 
@@ -56,7 +56,9 @@ impl ConnectionSettings {
 
     /// Returns the settings of the connections to one cluster.
     pub(crate) fn for_cluster(&self, log: ConnectionLog) -> Self {
-        Self { log, prompt_turn: self.prompt_turn.for_cluster(), ..self.clone() }
+        let prompt_turn = self.prompt_turn.for_cluster();
+        // A cluster that stops within a long response must not keep others waiting.
+        Self { log, prompt_turn, long_response: Arc::new(Semaphore::new(1)), ..self.clone() }
     }
 
     /// The maximum number of bytes of all lists of one observation: two and a half responses, which is more than a large

@@ -12,5 +12,5 @@ mod tests;
 pub(crate) use containment::{ContainmentError, contained_file};
 pub(crate) use input_files::InputFiles;
 pub(crate) use output_file::{
-    OutputKind, create_numbered_file, is_stdout, open_for_append, replace_input, write_output,
+    OutputKind, append_within, create_numbered_file, is_stdout, open_for_append, replace_input, write_output,
 };

@@ -194,6 +194,27 @@ pub(crate) fn create_numbered_file(folder: &Path, stem: &str, text: &str) -> Res
     }
 }
 
+/// Adds a text to the end of a file that other programs also write to, and creates it if it does not exist. `text` gets the
+/// number of bytes that are left until the file has `max` bytes, and returns `None` if that is too little. Returns whether
+/// it was written.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn append_within(
+    path: &Path,
+    max: usize,
+    text: impl FnOnce(usize) -> Option<String>,
+) -> Result<bool, OutputError> {
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(path)?;
+    let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let Some(text) = text(max.saturating_sub(size)) else {
+        return Ok(false);
+    };
+    file.write_all(text.as_bytes())?;
+    file.flush()?;
+    Ok(true)
+}
+
 fn create_private_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());

@@ -8,7 +8,7 @@ use super::caller::{self, CallerIdentity};
 use super::everyone;
 use super::nodes::{self, NodeSample};
 use super::removals;
-use super::risk::{Risk, UnevaluatedGuard};
+use super::risk::{GuardKind, Risk, UnevaluatedGuard};
 use crate::access::{AccessView, SubjectQuery};
 use crate::diagnostic::{DiagnosticNote, NoteKind};
 use crate::names::ObjectKey;
@@ -53,6 +53,8 @@ pub(crate) struct GuardReport {
     /// Risks that the command line accepts.
     pub(crate) allowed: Vec<Risk>,
     pub(crate) not_evaluated: Vec<UnevaluatedGuard>,
+    /// The guards that found no risk. Empty if the guards were not evaluated, as for a plan without changes.
+    pub(crate) passed: Vec<GuardKind>,
 }
 
 impl GuardReport {
@@ -94,6 +96,9 @@ pub(crate) fn evaluate_guards(
     let is_allowed =
         |risk: &Risk| risk.allow.as_ref().is_some_and(|needed| allow.iter().any(|flag| flag.covers(needed)));
     (report.allowed, report.refused) = risks.into_iter().partition(is_allowed);
+    let found = report.allowed.iter().chain(&report.refused).map(|risk| risk.guard);
+    let not_passed: BTreeSet<GuardKind> = found.chain(report.not_evaluated.iter().map(|guard| guard.guard)).collect();
+    report.passed = GuardKind::ALL.into_iter().filter(|guard| !not_passed.contains(guard)).collect();
     report
 }
 

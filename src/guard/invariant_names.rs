@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::access::{AccessView, Aggregation, IamIdentity, RenderedName, SubjectQuery};
+use crate::access::{AccessView, IamIdentity, RenderedName, SubjectQuery};
 use crate::diagnostic::{Diagnostic, LintId, Span, closest_match, closest_qualified_match};
 use crate::lint::is_defined_group;
 use crate::names::reserved_prefix;
-use crate::plan::invariant_applies;
+use crate::plan::{AccessComparison, invariant_applies};
 use crate::policy::{Assertion, InvariantSpec, InvariantSubjectSpec, Located, Policy, PolicyIndex, RequestSpec};
 use crate::state::State;
 
@@ -19,18 +19,14 @@ use crate::state::State;
 pub(crate) fn check_invariant_names(
     policy: &Policy,
     cluster: Option<&str>,
-    before: &State,
-    after: &State,
+    comparison: &AccessComparison<'_>,
 ) -> Vec<Diagnostic> {
-    if policy.invariants.is_empty() {
-        return Vec::new();
-    }
-    let names = KnownSubjects::new(before, after);
+    let names = KnownSubjects::new(comparison);
     let policy_index = PolicyIndex::from_principals(policy, cluster);
     let applicable = policy.invariants.iter().filter(|invariant| invariant_applies(policy, cluster, invariant));
     let mut diagnostics = Vec::new();
     for invariant in applicable {
-        diagnostics.extend(check_namespace(invariant, after));
+        diagnostics.extend(check_namespace(invariant, comparison.after));
         diagnostics.extend(check_subject(policy, invariant, &policy_index, &names));
     }
     policy.lint.apply(diagnostics)
@@ -65,7 +61,7 @@ fn check_subject(
     policy: &Policy,
     invariant: &InvariantSpec,
     policy_index: &PolicyIndex,
-    names: &KnownSubjects<'_>,
+    names: &KnownSubjects<'_, '_>,
 ) -> Vec<Diagnostic> {
     let check = |query: &SubjectQuery, span: Span| names.unknown_subject(query, span);
     match &invariant.subject {
@@ -120,7 +116,7 @@ fn check_exemption(
     policy: &Policy,
     policy_index: &PolicyIndex,
     name: &Located<String>,
-    names: &KnownSubjects<'_>,
+    names: &KnownSubjects<'_, '_>,
 ) -> Option<Diagnostic> {
     let is_of_policy = policy.principals.contains_key(&name.value) || policy.groups.contains_key(&name.value);
     if is_of_policy || policy_index.principal(&name.value).is_some() {
@@ -139,22 +135,21 @@ fn check_exemption(
 }
 
 /// The subjects of a cluster before and after a plan.
-struct KnownSubjects<'s> {
-    after: AccessView<'s>,
+struct KnownSubjects<'a, 's> {
+    after: &'a AccessView<'s>,
     subjects: BTreeSet<SubjectQuery>,
     /// Names that depend on the session of a role.
     templates: Vec<RenderedName>,
     accounts: BTreeSet<String>,
 }
 
-impl<'s> KnownSubjects<'s> {
-    fn new(before: &'s State, after: &'s State) -> Self {
-        let (before, after) =
-            (AccessView::new(before, Aggregation::Reconciled), AccessView::new(after, Aggregation::Reconciled));
+impl<'a, 's> KnownSubjects<'a, 's> {
+    fn new(comparison: &'a AccessComparison<'s>) -> Self {
+        let (before, after) = (&comparison.live_access, &comparison.after_access);
         let mut names =
             Self { subjects: after.all_subjects(), templates: Vec::new(), accounts: BTreeSet::new(), after };
         names.subjects.extend(before.all_subjects());
-        for access in [&before, &names.after] {
+        for access in [before, after] {
             let identities = access.principals().iter().flat_map(|principal| principal.authentication.identities());
             let templates = identities.flat_map(|identity| identity.username.iter().chain(&identity.groups));
             names.templates.extend(templates.filter(|name| name.as_literal().is_none()).cloned());

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use super::invariant_checker::InvariantChecker;
 use super::violator::{Violator, to_request};
-use crate::access::{AccessView, Aggregation, IamIdentity, SubjectQuery};
+use crate::access::{AccessView, IamIdentity, SubjectQuery};
 use crate::api_resources::KnownResources;
 use crate::diagnostic::{Diagnostic, SourceLocation, Span};
 use crate::plan::{InvariantSubject, ResolvedInvariant};
 use crate::policy::{Assertion, PolicyIndex};
-use crate::state::State;
 
 /// How many violators a message lists.
 const MAX_LISTED_VIOLATORS: usize = 5;
@@ -55,13 +54,9 @@ impl InvariantViolation {
 pub(crate) fn check_invariants(
     invariants: &[ResolvedInvariant],
     policy_index: &PolicyIndex,
-    state: &State,
+    access: &AccessView<'_>,
 ) -> Vec<InvariantViolation> {
-    if invariants.is_empty() {
-        return Vec::new();
-    }
-    let access = AccessView::new(state, Aggregation::Reconciled);
-    let checker = InvariantChecker::new(&access, policy_index);
+    let checker = InvariantChecker::new(access, policy_index);
     invariants.iter().filter_map(|invariant| check_invariant(&checker, invariant)).collect()
 }
 

@@ -1,11 +1,11 @@
 //! Which patterns of `guard.protected` and `ownership.ignore` match something in a cluster. A pattern that matches
 //! nothing protects nothing.
 
-use crate::access::{AccessView, Aggregation, SubjectQuery};
+use crate::access::{AccessView, SubjectQuery};
 use crate::diagnostic::{Diagnostic, LintId, closest_qualified_match};
 use crate::names::WildcardPattern;
+use crate::plan::AccessComparison;
 use crate::policy::Policy;
-use crate::state::State;
 
 /// The patterns of a policy that match something in one cluster, by their position in the policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,13 +19,10 @@ pub(crate) struct PatternMatches {
 impl PatternMatches {
     /// Compares the patterns with the principals before and after a plan, and with the objects before it. Entries of
     /// aws-auth that can never match a principal do not count for `protected`.
-    pub(crate) fn new(policy: &Policy, before: &State, after: &State) -> Self {
+    pub(crate) fn new(policy: &Policy, comparison: &AccessComparison<'_>) -> Self {
         let (protected, ignore) = (&policy.guard.protected, &policy.ownership.ignore);
-        if protected.is_empty() && ignore.is_empty() {
-            return Self::default();
-        }
-        let views = [before, after].map(|state| AccessView::new(state, Aggregation::Reconciled));
-        let principals = views.iter().flat_map(AccessView::principals);
+        let views = [&comparison.live_access, &comparison.after_access];
+        let principals = views.into_iter().flat_map(AccessView::principals);
         let keys: Vec<(String, String)> = principals
             .filter_map(|principal| match &principal.subject {
                 SubjectQuery::Arn(identity) => Some((identity.comparison_key(), identity.to_string())),
@@ -48,7 +45,7 @@ impl PatternMatches {
                 .iter()
                 .map(|pattern| {
                     entries.iter().any(|entry| pattern.value.matches_entry(entry))
-                        || before.rbac_objects().any(|(key, _)| pattern.value.matches_object(key))
+                        || comparison.live.rbac_objects().any(|(key, _)| pattern.value.matches_object(key))
                 })
                 .collect(),
             principals: keys.into_iter().map(|(_, text)| text).collect(),

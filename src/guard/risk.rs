@@ -28,6 +28,20 @@ pub(crate) enum GuardKind {
     MaxRemovals,
 }
 
+impl GuardKind {
+    /// Every guard, in the order in which they are listed.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Caller,
+        Self::Node,
+        Self::Protected,
+        Self::AwsAuth,
+        Self::LastAdmin,
+        Self::Masters,
+        Self::Everyone,
+        Self::MaxRemovals,
+    ];
+}
+
 /// A risk of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Risk {

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::invariants::{InvariantViolation, check_invariants};
+use crate::access::{AccessView, Aggregation};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
 use crate::plan;
@@ -69,7 +70,8 @@ fn check_cluster(
     };
     let after = plan.state_after(&empty).map_err(|error| vec![plan::invalid_object_error(error).into()])?;
     let policy_index = PolicyIndex::from_policy(&policy, cluster, &empty, now);
-    Ok(check_invariants(&plan.invariants, &policy_index, &after))
+    let access = AccessView::new(&after, Aggregation::Reconciled);
+    Ok(check_invariants(&plan.invariants, &policy_index, &access))
 }
 
 /// Returns the policy without the parts that depend on the roles and namespaces of the cluster.

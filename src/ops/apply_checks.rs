@@ -58,7 +58,8 @@ pub(super) async fn run_prechecks(
         let access = scope.spawn(|| plan.recheck_access(&state, &after, MAX_CHECKS));
         let comparison = AccessComparison::new(&state, &after);
         let guard_report = guard::evaluate_guards(plan, &comparison, &cluster_plan.facts, settings.allow);
-        let violations = guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &after);
+        let violations =
+            guard::check_invariants(&plan.invariants, &cluster_plan.policy_index, &comparison.after_access);
         (guard_report, violations, access.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     if !guard_report.refused.is_empty() || !violations.is_empty() {

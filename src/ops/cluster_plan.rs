@@ -59,7 +59,7 @@ impl ClusterPlan {
         let digest = report::digest(&plan)?;
         let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);
-        let violations = guard::check_invariants(&plan.invariants, &policy_index, comparison.after);
+        let violations = guard::check_invariants(&plan.invariants, &policy_index, &comparison.after_access);
         let mut missing_permissions = missing_permissions::caller_missing_permissions(&plan, comparison, &facts)?;
         missing_permissions::retain_denied(&cluster, &mut missing_permissions).await;
         observer.send(EventKind::PlanningFinished { plan: &plan, digest: &digest, caller: facts.known_caller() });

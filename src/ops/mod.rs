@@ -25,6 +25,7 @@ mod restore;
 mod same_cluster;
 mod saved_plan;
 mod target;
+mod whoami;
 
 pub(crate) use apply_result::{ApplyFailure, ApplyReport, ClusterResult, StepsSummary, SummarizedStep};
 pub(crate) use apply_run::{ApplySettings, apply_all};
@@ -39,9 +40,10 @@ pub(crate) use plan_clusters::{PlanDepth, PlanSet, PlanSettings, plan_clusters};
 pub(crate) use policy_commit::policy_commit;
 pub(crate) use restore::{RestoreSettings, plan_cluster_restore};
 #[cfg(any(test, feature = "fuzz"))]
-pub(crate) use saved_plan::parse_plan_document;
-pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan};
+pub(crate) use saved_plan::parse_saved_plan;
+pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan, parse_plan_document};
 pub(crate) use target::{ClusterConnection, ConnectedCluster, TargetCluster};
+pub(crate) use whoami::whoami;
 
 use crate::diagnostic::Diagnostic;
 

@@ -3,6 +3,7 @@
 //! Parsing a large policy takes as long as reading a cluster, so both are done at the same time. The clusters come from a
 //! quick scan of the files. If the parsed policy has other clusters, what was read is not used.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -321,14 +322,15 @@ fn plan_target(
     // Building the state after the plan is expensive, so it is skipped for a plan without changes.
     let needs_after = depth == PlanDepth::ChangesAndAccess && !plan.is_empty();
     let after = needs_after.then(|| plan.state_after(&state)).transpose().map_err(|error| after_state_error(&error))?;
-    if let Some(after) = &after {
+    let resulting_state = after.as_ref().unwrap_or(&state);
+    // The access in both states is computed at most once.
+    let comparison = LazyCell::new(|| AccessComparison::new(&state, resulting_state));
+    if needs_after {
         let principal_names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
-        let comparison = AccessComparison::new(&state, after);
         plan.record_access_changes(&comparison, &principal_names);
         guard_report = guard::evaluate_guards(&plan, &comparison, &facts, allow);
         missing_permissions = missing_permissions::caller_missing_permissions(&plan, &comparison, &facts)?;
     }
-    let resulting_state = after.as_ref().unwrap_or(&state);
     if depth == PlanDepth::ChangesAndAccess {
         plan.access_changes.get_or_insert_default();
         plan.warnings.extend(dangling_after(&state, resulting_state, &plan.policy));
@@ -345,18 +347,24 @@ fn plan_target(
     } else {
         plan.warnings.extend(all_dangling(&state));
     }
-    let name_errors = guard::check_invariant_names(&loaded.policy, target.name.as_deref(), &state, resulting_state);
+    let name_errors = if loaded.policy.invariants.is_empty() {
+        Vec::new()
+    } else {
+        guard::check_invariant_names(&loaded.policy, target.name.as_deref(), &comparison)
+    };
     if name_errors.iter().any(Diagnostic::is_error) {
         return Err(CommandError::new(loaded.policy.sources.clone(), name_errors));
     }
     plan.warnings.extend(name_errors);
-    let pattern_matches = PatternMatches::new(&loaded.policy, &state, resulting_state);
-    let policy_index = if plan.invariants.is_empty() {
-        PolicyIndex::default()
-    } else {
-        PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, context.now)
-    };
-    let violations = guard::check_invariants(&plan.invariants, &policy_index, resulting_state);
+    let has_patterns = !loaded.policy.guard.protected.is_empty() || !loaded.policy.ownership.ignore.is_empty();
+    let pattern_matches =
+        if has_patterns { PatternMatches::new(&loaded.policy, &comparison) } else { PatternMatches::default() };
+    let (mut policy_index, mut violations) = (PolicyIndex::default(), Vec::new());
+    if !plan.invariants.is_empty() {
+        policy_index = PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, context.now);
+        violations = guard::check_invariants(&plan.invariants, &policy_index, &comparison.after_access);
+    }
+    drop(comparison);
     let aggregated_roles = AggregatedRoles::new(&plan, &state);
     let digest = report::digest(&plan)?;
     if is_only_cluster {

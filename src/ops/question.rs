@@ -30,16 +30,19 @@ pub(crate) struct QuestionTarget {
     pub(crate) aggregation: Aggregation,
 }
 
+/// The clusters that could be read, in the order of the policy, and the errors of the others.
+pub(crate) struct QuestionTargets {
+    pub(crate) targets: Vec<QuestionTarget>,
+    pub(crate) error: Option<CommandError>,
+}
+
 /// Connects to the clusters and reads their state, or with `after` the state after the plan.
-///
-/// # Errors
-/// The errors of all clusters that could not be read.
 pub(crate) fn observe_clusters(
     targets: &[TargetCluster],
     loaded: Option<&LoadedPolicy>,
     after: bool,
     context: &OpsContext,
-) -> Result<Vec<QuestionTarget>, CommandError> {
+) -> QuestionTargets {
     let runtime = Handle::current();
     let job = |target| runtime.block_on(Box::pin(observe_cluster(target, loaded, after, context)));
     let (results, ()) = run_clusters(WorkPhase::Observe, targets.iter().collect(), context, job, || ());
@@ -54,7 +57,7 @@ pub(crate) fn observe_clusters(
             }
         }
     }
-    if error.diagnostics.is_empty() { Ok(observed) } else { Err(error) }
+    QuestionTargets { targets: observed, error: (!error.diagnostics.is_empty()).then_some(error) }
 }
 
 async fn observe_cluster(

@@ -155,7 +155,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
     if text.trim().is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it is empty")));
     }
-    let PlanDocument { plans, applied_at, .. } = parse_plan_document(&text).map_err(not_a_plan)?;
+    let PlanDocument { plans, applied_at, .. } = parse_saved_plan(&text).map_err(not_a_plan)?;
     if plans.is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it has no plan for any cluster")));
     }
@@ -195,7 +195,18 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
 ///
 /// # Errors
 /// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
-pub(crate) fn parse_plan_document(text: &str) -> Result<PlanDocument, String> {
+pub(crate) fn parse_saved_plan(text: &str) -> Result<PlanDocument, String> {
+    match parse_plan_document(text)? {
+        (document, true) => Ok(document),
+        (_, false) => Err("was changed after it was saved: its content digest does not match".to_owned()),
+    }
+}
+
+/// Parses a plan document, and returns whether it is as it was saved.
+///
+/// # Errors
+/// The reason why the text is not a plan, as the rest of a sentence that starts with the name of the file.
+pub(crate) fn parse_plan_document(text: &str) -> Result<(PlanDocument, bool), String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{NOT_A_PLAN}: it is not JSON: {error}"))?;
     match value.get("format-version") {
         Some(version) if *version == FORMAT_VERSION => {}
@@ -207,11 +218,8 @@ pub(crate) fn parse_plan_document(text: &str) -> Result<PlanDocument, String> {
         None => return Err(format!("{NOT_A_PLAN}: it has no `format-version`")),
     }
     let document = PlanDocument::deserialize(&value).map_err(|error| format!("{NOT_A_PLAN}: {error}"))?;
-    match document.is_unchanged(&value) {
-        Ok(true) => Ok(document),
-        Ok(false) => Err("was changed after it was saved: its content digest does not match".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    let is_unchanged = document.is_unchanged(&value).map_err(|error| error.to_string())?;
+    Ok((document, is_unchanged))
 }
 
 fn changed_file_error(path: &Path, reason: &str) -> CommandError {
@@ -223,7 +231,7 @@ fn changed_file_error(path: &Path, reason: &str) -> CommandError {
 /// after all its objects were changed back by hand.
 pub(crate) fn mark_applied(path: &Path, context: &OpsContext) -> Result<(), CommandError> {
     let text = std::fs::read_to_string(context.cwd.join(path)).map_err(|error| format!("cannot be read: {error}"));
-    let document = text.and_then(|text| parse_plan_document(&text)).map_err(|reason| {
+    let document = text.and_then(|text| parse_saved_plan(&text)).map_err(|reason| {
         CommandError::from_diagnostic(Diagnostic::error(format!("the plan {} {reason}", path.display())))
     })?;
     let document = document.with_applied_at(context.now.to_string())?;
@@ -331,8 +339,8 @@ cannot = \"escalate\"
         let (_, stderr) = run_in(folder.path(), &["plan", "--snapshot", "cluster.yaml", "--out", "plan.json"]);
         let text = std::fs::read_to_string(folder.path().join("plan.json")).expect(&stderr);
         let original: Value = serde_json::from_str(&text).unwrap();
-        assert!(parse_plan_document(&text).is_ok());
-        assert!(parse_plan_document(&original.to_string()).is_ok(), "whitespace between tokens does not count");
+        assert!(parse_saved_plan(&text).is_ok());
+        assert!(parse_saved_plan(&original.to_string()).is_ok(), "whitespace between tokens does not count");
         let mut paths = Vec::new();
         pointers(&original, "", &mut paths);
         assert!(paths.len() > 150, "{}", paths.len());
@@ -340,7 +348,7 @@ cannot = \"escalate\"
             let mut edited = original.clone();
             let value = edited.pointer_mut(pointer).unwrap();
             *value = other_value(value);
-            assert!(parse_plan_document(&edited.to_string()).is_err(), "{pointer}");
+            assert!(parse_saved_plan(&edited.to_string()).is_err(), "{pointer}");
             let (parent, key) = pointer.rsplit_once('/').unwrap();
             let mut edited = original.clone();
             match edited.pointer_mut(parent).unwrap() {
@@ -348,16 +356,16 @@ cannot = \"escalate\"
                 Value::Array(list) => drop(list.remove(key.parse().unwrap())),
                 _ => {}
             }
-            assert!(parse_plan_document(&edited.to_string()).is_err(), "without {pointer}");
+            assert!(parse_saved_plan(&edited.to_string()).is_err(), "without {pointer}");
         }
         let to_json = |document: &PlanDocument| serde_json::to_value(document).unwrap();
         for index in (0..text.len()).step_by(29).chain(text.len() - 20..text.len()) {
-            assert!(index + 1 == text.len() || parse_plan_document(&text[..index]).is_err(), "cut at {index}");
+            assert!(index + 1 == text.len() || parse_saved_plan(&text[..index]).is_err(), "cut at {index}");
             for byte in [b' ', b'0', b'x', b'"', text.as_bytes()[index] ^ 1] {
                 let mut bytes = text.clone().into_bytes();
                 bytes[index] = byte;
                 let Ok(edited) = String::from_utf8(bytes) else { continue };
-                if let Ok(document) = parse_plan_document(&edited) {
+                if let Ok(document) = parse_saved_plan(&edited) {
                     assert_eq!(to_json(&document), original, "byte {index}");
                 }
             }

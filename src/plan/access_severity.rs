@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AccessChange, AccessDiff, AllowedRequests, Change, ChangeTarget, DiffOp, GrantedBy};
+use super::{AccessChange, AccessDiff, AllowedRequests, Change, ChangeTarget, DiffOp, EscalationSummary, GrantedBy};
 use crate::access::{MASTERS, ProductSetData, ResourceSetData, StringSetData};
 use crate::names::ObjectKey;
 
@@ -72,6 +72,38 @@ impl AllowedRequests {
             (true, false) | (false, true) => AccessSeverity::Sensitive,
             (false, false) if is_sensitive => AccessSeverity::Sensitive,
             (false, false) => AccessSeverity::Limited,
+        }
+    }
+}
+
+/// Escalation rules that lead to everything in the cluster. The others lead to the access of one namespace or of the
+/// objects that they name.
+const CLUSTER_WIDE_ESCALATIONS: [&str; 17] = [
+    "full-admin",
+    MASTERS,
+    "aws-auth",
+    "escalate-cluster-roles",
+    "bind-cluster-wide",
+    "impersonate",
+    "impersonate-groups",
+    "impersonate-constrained",
+    "impersonate-constrained-nodes",
+    "certificates",
+    "webhooks",
+    "mutating-admission-policies",
+    "api-services",
+    "nodes-proxy",
+    "volumes",
+    "reserved-username",
+    "session-chosen-name",
+];
+
+impl EscalationSummary {
+    pub(crate) fn severity(&self) -> AccessSeverity {
+        if CLUSTER_WIDE_ESCALATIONS.contains(&self.name.as_str()) {
+            AccessSeverity::Everything
+        } else {
+            AccessSeverity::Critical
         }
     }
 }

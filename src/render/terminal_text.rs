@@ -106,11 +106,19 @@ fn is_color(sequence: &str) -> bool {
     digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'))
 }
 
+/// Escapes the beginnings of commands that a CI system also finds within a line.
+pub(super) fn escape_command_marks(text: &str) -> String {
+    if !text.contains("##") {
+        return text.to_owned();
+    }
+    let text = text.replace("##[", "\\u{23}#[").replace("##vso[", "\\u{23}#vso[");
+    text.replace("##teamcity[", "\\u{23}#teamcity[")
+}
+
 /// Escapes what GitHub Actions takes for a workflow command: a line that starts with `::`, also after spaces, and `##[`
 /// anywhere (actions/runner, `ActionCommand.cs`). Azure Pipelines and TeamCity read `##vso[` and `##teamcity[`.
 fn escape_commands(line: &str) -> String {
-    let mut line = line.replace("##[", "\\u{23}#[").replace("##vso[", "\\u{23}#vso[");
-    line = line.replace("##teamcity[", "\\u{23}#teamcity[");
+    let mut line = escape_command_marks(line);
     let start = line.len() - line.trim_start().len();
     // `:::` is in front of a file name in diagnostics. The runner does not read it as a command.
     if line.get(start..).is_some_and(|text| text.starts_with("::") && !text.starts_with(":::")) {

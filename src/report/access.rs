@@ -1,35 +1,79 @@
 //! The permissions of subjects, and how a plan changes them.
 
+use std::cmp::Reverse;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{ObjectJson, SubjectJson};
 use super::requests::RequestsJson;
-use crate::plan::{AccessChange, AllowedRequests, EscalationSummary, GrantedBy};
+use crate::plan::{AccessChange, AccessSeverity, AllowedRequests, EscalationSummary, GrantedBy};
 
 /// How the plan changes what some subjects are allowed to do. Subjects with the same change are listed together.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct AccessChangeJson {
+pub(crate) struct AccessChangeJson {
     /// The subjects whose access changes.
     #[schemars(length(min = 1))]
-    pub(super) subjects: Vec<SubjectJson>,
+    pub(crate) subjects: Vec<SubjectJson>,
     /// The permissions that the subjects have after the plan and not before.
-    pub(super) gains: Vec<PermissionJson>,
+    pub(crate) gains: Vec<PermissionJson>,
     /// The permissions that the subjects have before the plan and not after.
-    pub(super) loses: Vec<PermissionJson>,
-    /// Privilege escalation paths that the plan opens for them.
-    pub(super) escalations: Vec<EscalationJson>,
+    pub(crate) loses: Vec<PermissionJson>,
+    /// Privilege escalation paths that the plan opens for them, the most severe first.
+    pub(crate) escalations: Vec<EscalationJson>,
+    /// The severity of the most that the subjects gain or lose. `critical`: everything, or an escalation path that leads
+    /// to it. `high`: another escalation path. `medium`: wildcards, secrets or other sensitive access. `low`: the rest.
+    pub(crate) severity: AccessSeverityJson,
+}
+
+/// How much access is gained or lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum AccessSeverityJson {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl AccessSeverityJson {
+    /// The name as in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl From<AccessSeverity> for AccessSeverityJson {
+    fn from(severity: AccessSeverity) -> Self {
+        match severity {
+            AccessSeverity::Limited => Self::Low,
+            AccessSeverity::Sensitive => Self::Medium,
+            AccessSeverity::Critical => Self::High,
+            AccessSeverity::Everything => Self::Critical,
+        }
+    }
 }
 
 impl From<&AccessChange> for AccessChangeJson {
     fn from(change: &AccessChange) -> Self {
         let AccessChange { subjects, diff } = change;
+        let mut escalations: Vec<EscalationJson> = diff.escalations.iter().map(EscalationJson::from).collect();
+        escalations.sort_by_key(|escalation| Reverse(escalation.severity));
+        let severities = escalations.iter().map(|escalation| escalation.severity);
+        let severity = severities.fold(change.severity().into(), Ord::max);
         Self {
             subjects: subjects.iter().map(SubjectJson::from).collect(),
             gains: diff.gains.iter().map(PermissionJson::from).collect(),
             loses: diff.losses.iter().map(PermissionJson::from).collect(),
-            escalations: diff.escalations.iter().map(EscalationJson::from).collect(),
+            escalations,
+            severity,
         }
     }
 }
@@ -39,11 +83,11 @@ impl From<&AccessChange> for AccessChangeJson {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PermissionJson {
     /// The requests as text, such as `get, list pods in team-a`.
-    pub(super) permission: String,
+    pub(crate) permission: String,
     /// The same permission as structured data.
-    pub(super) requests: RequestsJson,
+    pub(crate) requests: RequestsJson,
     /// The bindings and roles that grant the permission, or that granted it before the change.
-    pub(super) granted_by: Vec<GrantSourceJson>,
+    pub(crate) granted_by: Vec<GrantSourceJson>,
 }
 
 impl From<&AllowedRequests> for PermissionJson {
@@ -60,7 +104,7 @@ impl From<&AllowedRequests> for PermissionJson {
 /// A group that RBAC does not restrict, or a binding and its role.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum GrantSourceJson {
+pub(crate) enum GrantSourceJson {
     Group {
         /// `system:masters`: the API server allows everything without asking RBAC.
         group: String,
@@ -87,14 +131,16 @@ impl From<&GrantedBy> for GrantSourceJson {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct EscalationJson {
     /// The kind of the escalation path, such as `nodes-proxy`. Stable across versions.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// A description: the permission that opens the path and the access it leads to.
-    pub(super) path: String,
+    pub(crate) path: String,
+    /// `critical` if the path leads to everything in the cluster.
+    pub(crate) severity: AccessSeverityJson,
 }
 
 impl From<&EscalationSummary> for EscalationJson {
     fn from(summary: &EscalationSummary) -> Self {
         let EscalationSummary { name, path } = summary;
-        Self { name: name.clone(), path: path.clone() }
+        Self { name: name.clone(), path: path.clone(), severity: summary.severity().into() }
     }
 }

@@ -113,6 +113,11 @@ impl BackupDocument {
         Ok(self.content_digest == content_digest(value, objects)?)
     }
 
+    /// The writes of the apply as text, in their order.
+    pub(crate) fn step_reasons(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().map(|step| step.reason.as_str())
+    }
+
     /// Returns the limits, the invariants and the writes.
     ///
     /// # Errors

@@ -10,29 +10,29 @@ use crate::state::object_meta::ObjectWriter;
 /// One change to an object or to an entry of aws-auth.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct ChangeJson {
+pub(crate) struct ChangeJson {
     /// The kind of the change. `adopt`: the object or entry exists without an owner, and this policy takes it over.
     /// `replace`: the roleRef changes, so the binding is deleted and created again, since Kubernetes does not allow
     /// changing it.
-    pub(super) action: ActionJson,
+    pub(crate) action: ActionJson,
     /// The object or aws-auth entry that changes.
-    pub(super) target: TargetJson,
+    pub(crate) target: TargetJson,
     /// The fields that differ.
-    pub(super) fields: Vec<FieldJson>,
+    pub(crate) fields: Vec<FieldJson>,
     /// The policy line that declares it. Null for a deletion, unless it is deleted because it expired.
-    pub(super) location: Option<LocationJson>,
+    pub(crate) location: Option<LocationJson>,
     /// The reason, if it is not obvious.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
     /// Whether the cluster differs because it was changed. `none`: the cluster is as rolecall wrote it and the policy
     /// has changed. `changed-in-cluster`: it was changed after rolecall wrote it. `deleted-in-cluster`: it was deleted
     /// after rolecall wrote it.
-    pub(super) drift: DriftJson,
+    pub(crate) drift: DriftJson,
     /// Who wrote the object last, or null if it does not exist or this is not recorded.
-    pub(super) last_writer: Option<LastWriterJson>,
+    pub(crate) last_writer: Option<LastWriterJson>,
     /// Whether the change alone has an effect on access, either when it is made by itself or when it is left out of the
     /// plan. The changes to all entries of one principal count as one change. Null if this was not computed, as by
     /// `drift`.
-    pub(super) changes_access: Option<bool>,
+    pub(crate) changes_access: Option<bool>,
 }
 
 impl From<&Change> for ChangeJson {
@@ -54,11 +54,21 @@ impl From<&Change> for ChangeJson {
     }
 }
 
+impl ChangeJson {
+    /// The target as text, such as `RoleBinding team-a/edit` or `aws-auth role ARN`.
+    pub(crate) fn target_text(&self) -> String {
+        match &self.target {
+            TargetJson::Entry(entry) => format!("{} {}", entry.section.entry_label(), entry.principal),
+            TargetJson::Object(object) => format!("{} {}", object.kind_name(), object.path()),
+        }
+    }
+}
+
 /// The kind of a change to an object or to an aws-auth entry.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
-pub(super) enum ActionJson {
+pub(crate) enum ActionJson {
     Create,
     Adopt,
     Update,
@@ -81,7 +91,7 @@ impl From<Action> for ActionJson {
 /// An entry of aws-auth, or an object.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum TargetJson {
+pub(crate) enum TargetJson {
     Entry(EntryTargetJson),
     Object(ObjectJson),
 }
@@ -89,11 +99,11 @@ pub(super) enum TargetJson {
 /// An entry of aws-auth.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct EntryTargetJson {
+pub(crate) struct EntryTargetJson {
     /// The key of the section in the ConfigMap.
-    pub(super) section: SectionJson,
+    pub(crate) section: SectionJson,
     /// The ARN as aws-auth has it, or the account ID.
-    pub(super) principal: String,
+    pub(crate) principal: String,
 }
 
 impl From<&ChangeTarget> for TargetJson {
@@ -111,7 +121,7 @@ impl From<&ChangeTarget> for TargetJson {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
-pub(super) enum DriftJson {
+pub(crate) enum DriftJson {
     None,
     ChangedInCluster,
     DeletedInCluster,
@@ -130,11 +140,11 @@ impl From<ChangeOrigin> for DriftJson {
 /// Who wrote an object last, from its managedFields.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct LastWriterJson {
+pub(crate) struct LastWriterJson {
     /// The field manager.
-    pub(super) manager: String,
+    pub(crate) manager: String,
     /// The time of the write, RFC 3339.
-    pub(super) time: String,
+    pub(crate) time: String,
 }
 
 impl From<&ObjectWriter> for LastWriterJson {
@@ -147,12 +157,12 @@ impl From<&ObjectWriter> for LastWriterJson {
 /// A field that differs.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct FieldJson {
+pub(crate) struct FieldJson {
     /// The name of the field, such as `username`, or `rules[0]` and below it `verbs`.
     #[schemars(length(min = 1, max = 2))]
-    pub(super) path: Vec<String>,
+    pub(crate) path: Vec<String>,
     /// Its values before and after.
-    pub(super) values: Vec<FieldValueJson>,
+    pub(crate) values: Vec<FieldValueJson>,
 }
 
 impl From<&FieldDiff> for FieldJson {
@@ -165,11 +175,11 @@ impl From<&FieldDiff> for FieldJson {
 /// One value of a field.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct FieldValueJson {
+pub(crate) struct FieldValueJson {
     /// The change to the value.
-    pub(super) op: DiffOpJson,
+    pub(crate) op: DiffOpJson,
     /// The value as text.
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 impl From<&ValueDiff> for FieldValueJson {
@@ -180,10 +190,10 @@ impl From<&ValueDiff> for FieldValueJson {
 }
 
 /// The change to a value.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
-pub(super) enum DiffOpJson {
+pub(crate) enum DiffOpJson {
     Unchanged,
     Add,
     Remove,

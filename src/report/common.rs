@@ -44,18 +44,18 @@ impl From<LocationJson> for SourceLocation {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ObjectJson {
     /// The kind of the object.
-    kind: ObjectKindJson,
+    pub(crate) kind: ObjectKindJson,
     /// The namespace of the object, or null if the kind is cluster-scoped.
-    namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// The name of the object.
     #[schemars(length(min = 1))]
-    name: String,
+    pub(crate) name: String,
 }
 
 /// The kinds of objects that a document can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
-enum ObjectKindJson {
+pub(crate) enum ObjectKindJson {
     Namespace,
     ConfigMap,
     ClusterRole,
@@ -86,6 +86,21 @@ impl From<ObjectKindJson> for ObjectKind {
             ObjectKindJson::Role => Self::Role,
             ObjectKindJson::ClusterRoleBinding => Self::ClusterRoleBinding,
             ObjectKindJson::RoleBinding => Self::RoleBinding,
+        }
+    }
+}
+
+impl ObjectJson {
+    /// Such as `ClusterRole`.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        ObjectKind::from(self.kind).as_str()
+    }
+
+    /// `NAMESPACE/NAME`, or the name of a cluster-scoped object.
+    pub(crate) fn path(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.clone(),
         }
     }
 }
@@ -123,6 +138,17 @@ pub(crate) enum SectionJson {
     Users,
     #[serde(rename = "mapAccounts")]
     Accounts,
+}
+
+impl SectionJson {
+    /// Such as `aws-auth role`.
+    pub(crate) fn entry_label(self) -> &'static str {
+        match self {
+            Self::Roles => "aws-auth role",
+            Self::Users => "aws-auth user",
+            Self::Accounts => "aws-auth account",
+        }
+    }
 }
 
 impl From<Section> for SectionJson {

@@ -29,20 +29,20 @@ impl DiagnosticsDocument {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct DiagnosticJson {
     /// An error stops the command; a warning does not.
-    severity: SeverityJson,
+    pub(crate) severity: SeverityJson,
     /// The name by which `[lint]` of a policy allows or denies the warning, such as `unknown-verb`. Null if the policy
     /// cannot do that.
-    lint: Option<String>,
+    pub(crate) lint: Option<String>,
     /// The problem, on one line, without the location.
-    message: String,
+    pub(crate) message: String,
     /// The location in the policy, or null if the diagnostic does not refer to a single location.
-    location: Option<LocationJson>,
+    pub(crate) location: Option<LocationJson>,
     /// Other locations in the policy that the diagnostic refers to.
-    related: Vec<RelatedLocationJson>,
+    pub(crate) related: Vec<RelatedLocationJson>,
     /// The line of another source, such as aws-auth or a snapshot, that the diagnostic refers to, or null.
-    excerpt: Option<ExcerptJson>,
+    pub(crate) excerpt: Option<ExcerptJson>,
     /// Evidence, context and advice, in the order in which the terminal shows them.
-    notes: Vec<NoteJson>,
+    pub(crate) notes: Vec<NoteJson>,
 }
 
 impl DiagnosticJson {
@@ -71,7 +71,7 @@ impl DiagnosticJson {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
-enum SeverityJson {
+pub(crate) enum SeverityJson {
     Error,
     Warning,
 }
@@ -88,7 +88,7 @@ impl From<Severity> for SeverityJson {
 /// A location in the policy that belongs to a diagnostic.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct RelatedLocationJson {
+pub(crate) struct RelatedLocationJson {
     /// The location.
     location: LocationJson,
     /// The text that the terminal shows at the location. It can be empty.
@@ -98,7 +98,7 @@ struct RelatedLocationJson {
 /// A line of a text that is not a policy file.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct ExcerptJson {
+pub(crate) struct ExcerptJson {
     /// The name of the text.
     name: String,
     /// The line, counted from 1.
@@ -121,17 +121,17 @@ impl From<&Excerpt> for ExcerptJson {
 /// One line of evidence or advice.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct NoteJson {
+pub(crate) struct NoteJson {
     /// `because` is evidence, `note` is background, `help` is what to do.
-    kind: NoteKindJson,
+    pub(crate) kind: NoteKindJson,
     /// The text, on one line.
-    text: String,
+    pub(crate) text: String,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
-enum NoteKindJson {
+pub(crate) enum NoteKindJson {
     Because,
     Note,
     Help,

@@ -16,23 +16,26 @@ use crate::policy::{Assertion, RequestSpec};
 /// The results of the guards for the plan.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct GuardsJson {
+pub(crate) struct GuardsJson {
     /// The risks for which `apply` refuses the plan. Empty: no guard refuses it.
-    refused: Vec<GuardFindingJson>,
+    pub(crate) refused: Vec<GuardFindingJson>,
     /// The risks that `--allow` accepts.
-    allowed: Vec<GuardFindingJson>,
+    pub(crate) allowed: Vec<GuardFindingJson>,
     /// The guards that could not check the plan, and why.
-    not_evaluated: Vec<NotEvaluatedJson>,
+    pub(crate) not_evaluated: Vec<NotEvaluatedJson>,
+    /// The guards that found no risk. Empty if the guards were not evaluated, as for a plan without changes.
+    pub(crate) passed: Vec<GuardJson>,
 }
 
 impl From<&GuardReport> for GuardsJson {
     fn from(report: &GuardReport) -> Self {
-        let GuardReport { refused, allowed, not_evaluated } = report;
+        let GuardReport { refused, allowed, not_evaluated, passed } = report;
         let findings = |risks: &[Risk]| risks.iter().map(GuardFindingJson::from).collect();
         Self {
             refused: findings(refused),
             allowed: findings(allowed),
             not_evaluated: not_evaluated.iter().map(NotEvaluatedJson::from).collect(),
+            passed: passed.iter().map(|guard| GuardJson::from(*guard)).collect(),
         }
     }
 }
@@ -55,6 +58,36 @@ pub(crate) enum GuardJson {
     MaxRemovals,
 }
 
+impl GuardJson {
+    /// The name as in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Node => "node",
+            Self::Protected => "protected",
+            Self::AwsAuth => "aws-auth",
+            Self::LastAdmin => "last-admin",
+            Self::Masters => "masters",
+            Self::Everyone => "everyone",
+            Self::MaxRemovals => "max-removals",
+        }
+    }
+
+    /// What is true if the guard finds no risk.
+    pub(crate) fn promise(self) -> &'static str {
+        match self {
+            Self::Caller => "you keep your own access",
+            Self::Node => "nodes and Fargate pods keep their access",
+            Self::Protected => "protected principals keep their access",
+            Self::AwsAuth => "aws-auth is valid and has entries",
+            Self::LastAdmin => "an IAM principal in aws-auth can still restore access",
+            Self::Masters => "no principal becomes a member of system:masters",
+            Self::Everyone => "anonymous requests and built-in groups of everyone gain nothing",
+            Self::MaxRemovals => "the plan does not remove more than its limit",
+        }
+    }
+}
+
 impl From<GuardKind> for GuardJson {
     fn from(guard: GuardKind) -> Self {
         match guard {
@@ -73,18 +106,18 @@ impl From<GuardKind> for GuardJson {
 /// A risk that a guard found.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct GuardFindingJson {
+pub(crate) struct GuardFindingJson {
     /// The guard.
-    guard: GuardJson,
+    pub(crate) guard: GuardJson,
     /// The subject that loses or gains access: an IAM ARN, `account:ID`, `user:NAME` or `sa:NAMESPACE/NAME`. Null if
     /// the risk is not about one subject.
-    subject: Option<String>,
+    pub(crate) subject: Option<String>,
     /// The effect of the plan that is a risk, on one line.
-    message: String,
+    pub(crate) message: String,
     /// Evidence and advice.
-    notes: Vec<NoteJson>,
+    pub(crate) notes: Vec<NoteJson>,
     /// The value of `--allow` that accepts exactly this. Null if no value does.
-    allow: Option<String>,
+    pub(crate) allow: Option<String>,
 }
 
 impl From<&Risk> for GuardFindingJson {
@@ -103,11 +136,11 @@ impl From<&Risk> for GuardFindingJson {
 /// A guard that could not check the plan.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct NotEvaluatedJson {
+pub(crate) struct NotEvaluatedJson {
     /// The guard.
-    guard: GuardJson,
+    pub(crate) guard: GuardJson,
     /// The reason why the guard could not check the plan.
-    reason: String,
+    pub(crate) reason: String,
 }
 
 impl From<&UnevaluatedGuard> for NotEvaluatedJson {
@@ -120,7 +153,7 @@ impl From<&UnevaluatedGuard> for NotEvaluatedJson {
 /// The limits in the `[guard]` table of the policy.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct LimitsJson {
+pub(crate) struct LimitsJson {
     /// The principals that the policy protects: each value is an ARN or an ARN pattern.
     pub(super) protected: Vec<LimitJson>,
     /// The maximum number of removals in a plan: a number or a percentage such as `20%`. Null if the policy sets
@@ -131,7 +164,7 @@ pub(super) struct LimitsJson {
 /// A value of the `[guard]` table.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct LimitJson {
+pub(crate) struct LimitJson {
     /// The value as the policy has it.
     pub(super) value: String,
     /// The location of the value in the policy.
@@ -153,15 +186,15 @@ impl From<&GuardLimits> for LimitsJson {
 /// An invariant of the policy in this cluster.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct InvariantJson {
+pub(crate) struct InvariantJson {
     /// The location of the invariant in the policy.
-    pub(super) location: LocationJson,
+    pub(crate) location: LocationJson,
     /// The description of the invariant in the policy, or null if it has none.
-    pub(super) description: Option<String>,
+    pub(crate) description: Option<String>,
     /// The subjects that the invariant applies to.
-    pub(super) subject: InvariantSubjectJson,
+    pub(crate) subject: InvariantSubjectJson,
     /// The requirement that the subjects must meet.
-    pub(super) requirement: RequirementJson,
+    pub(crate) requirement: RequirementJson,
 }
 
 impl From<&ResolvedInvariant> for InvariantJson {
@@ -176,10 +209,39 @@ impl From<&ResolvedInvariant> for InvariantJson {
     }
 }
 
+impl InvariantJson {
+    /// The invariant as text, such as `group developers must not be able to get secrets`.
+    pub(crate) fn sentence(&self) -> String {
+        let subject = match &self.subject {
+            InvariantSubjectJson::Group(name) => format!("group {name}"),
+            InvariantSubjectJson::Principal(principal) => format!("principal {}", principal.name),
+            InvariantSubjectJson::User(name) => format!("user {name}"),
+            InvariantSubjectJson::ServiceAccount(ServiceAccountJson { namespace, name }) => {
+                format!("service account {namespace}/{name}")
+            }
+            InvariantSubjectJson::EveryoneBut(exemptions) if exemptions.is_empty() => "everyone".to_owned(),
+            InvariantSubjectJson::EveryoneBut(exemptions) => {
+                let names: Vec<&str> = exemptions.iter().map(|exemption| exemption.name.as_str()).collect();
+                format!("everyone but {}", names.join(", "))
+            }
+        };
+        let action_text = |RequiredActionJson { verb, resource, name, namespace }: &RequiredActionJson| {
+            let name = name.as_ref().map(|name| format!(" named {name}")).unwrap_or_default();
+            let namespace = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+            format!("{verb} {resource}{name}{namespace}")
+        };
+        match &self.requirement {
+            RequirementJson::Can(action) => format!("{subject} must be able to {}", action_text(action)),
+            RequirementJson::Cannot(action) => format!("{subject} must not be able to {}", action_text(action)),
+            RequirementJson::CannotEscalate => format!("{subject} must not have a privilege escalation path"),
+        }
+    }
+}
+
 /// The subjects that an invariant applies to.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum InvariantSubjectJson {
+pub(crate) enum InvariantSubjectJson {
     /// A group and all its members.
     Group(String),
     /// A principal of the policy.
@@ -195,7 +257,7 @@ pub(super) enum InvariantSubjectJson {
 /// A principal of the policy.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct InvariantPrincipalJson {
+pub(crate) struct InvariantPrincipalJson {
     /// Its name in the policy.
     pub(super) name: String,
     /// Its ARN or `account:ID`. Null if the policy gives only a role or user name and the account is not known.
@@ -205,7 +267,7 @@ pub(super) struct InvariantPrincipalJson {
 /// A service account.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct ServiceAccountJson {
+pub(crate) struct ServiceAccountJson {
     /// Its namespace.
     pub(super) namespace: String,
     /// Its name.
@@ -215,7 +277,7 @@ pub(super) struct ServiceAccountJson {
 /// A name to which an invariant does not apply.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct ExemptionJson {
+pub(crate) struct ExemptionJson {
     /// The name as the policy has it.
     pub(super) name: String,
     /// All subjects that have this name: an IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
@@ -248,7 +310,7 @@ impl From<&InvariantSubject> for InvariantSubjectJson {
 /// The requirement of an invariant.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum RequirementJson {
+pub(crate) enum RequirementJson {
     /// The subjects must be allowed to make this request.
     Can(RequiredActionJson),
     /// The subjects must not be allowed to make this request.
@@ -260,7 +322,7 @@ pub(super) enum RequirementJson {
 /// The request that an invariant applies to.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct RequiredActionJson {
+pub(crate) struct RequiredActionJson {
     /// The verb, such as `get`.
     pub(super) verb: String,
     /// The resource, with `resource/subresource` for a subresource, or a URL that starts with `/`.
@@ -290,14 +352,14 @@ impl From<&Assertion> for RequirementJson {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct FailedInvariantJson {
     /// The location of the invariant in the policy.
-    location: LocationJson,
+    pub(crate) location: LocationJson,
     /// The description of the invariant in the policy, or null if it has none.
-    description: Option<String>,
+    pub(crate) description: Option<String>,
     /// The invariant as text, such as `group developers cannot get secrets`.
-    invariant: String,
+    pub(crate) invariant: String,
     /// The subjects that violate the invariant. If a whole group violates it, its members are not listed.
     #[schemars(length(min = 1))]
-    violations: Vec<ViolationJson>,
+    pub(crate) violations: Vec<ViolationJson>,
 }
 
 impl From<&InvariantViolation> for FailedInvariantJson {
@@ -315,16 +377,16 @@ impl From<&InvariantViolation> for FailedInvariantJson {
 /// A subject that violates an invariant.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct ViolationJson {
+pub(crate) struct ViolationJson {
     /// An IAM ARN, `account:ID`, `user:NAME`, `group:NAME` or `sa:NAMESPACE/NAME`.
-    subject: String,
+    pub(crate) subject: String,
     /// The name of the principal in the policy, or null if the policy does not name it.
-    principal_name: Option<String>,
+    pub(crate) principal_name: Option<String>,
     /// The violation: the access that the subject has and must not have, or must have and does not have.
-    message: String,
+    pub(crate) message: String,
     /// The grants, from the aws-auth entry through group, binding and role to the rule. If access is missing: the
     /// grants that are closest to allowing it.
-    path: Vec<String>,
+    pub(crate) path: Vec<String>,
 }
 
 impl From<&Violator> for ViolationJson {
@@ -342,7 +404,7 @@ impl From<&Violator> for ViolationJson {
 /// Namespaces that the policy selects by a pattern or by labels.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct NamespaceSelectionJson {
+pub(crate) struct NamespaceSelectionJson {
     /// How the policy selects them.
     pub(super) selector: NamespaceSelectorJson,
     /// The namespaces that it selected when the plan was made.
@@ -352,7 +414,7 @@ pub(super) struct NamespaceSelectionJson {
 /// A pattern of namespace names, or labels of namespaces.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum NamespaceSelectorJson {
+pub(crate) enum NamespaceSelectorJson {
     /// A pattern of names, such as `team-*`.
     Glob(String),
     /// Labels that a namespace must have.

@@ -24,12 +24,13 @@ mod tests;
 mod user_info;
 mod who_can_answer;
 
-pub(crate) use access::{EscalationJson, PermissionJson};
+pub(crate) use access::{AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson};
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
-pub(crate) use common::SubjectJson;
+pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
+pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::digest;
 pub(crate) use event::{
@@ -38,6 +39,7 @@ pub(crate) use event::{
 };
 #[cfg(test)]
 pub(crate) use guard::GuardJson;
+pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson};
 pub(crate) use list::ObjectListDocument;
 pub(crate) use permissions::{CommandJson, MissingPermissionJson, PermissionsCheckJson, PermissionsDocument};
 pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};

@@ -71,59 +71,69 @@ impl PlanDocument {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct PlanJson {
     /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
-    pub(super) cluster: String,
+    pub(crate) cluster: String,
     /// The name of the cluster in the policy, or null if the policy has no `[clusters]`.
     pub(crate) name: Option<String>,
     /// How rolecall connects to the cluster.
     pub(crate) connection: ConnectionJson,
     /// The uid of the namespace kube-system, which identifies the cluster: `apply` refuses the plan for any other
     /// cluster. Null if a snapshot lacks it.
-    pub(super) cluster_uid: Option<String>,
+    pub(crate) cluster_uid: Option<String>,
     /// The name of the policy.
-    pub(super) policy: String,
+    pub(crate) policy: String,
     /// The digest of the changes, of the writes, and of what they rely on: `apply --approved DIGEST` makes exactly these writes or none.
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub(crate) digest: String,
     /// The number of changes for each action.
-    pub(super) summary: SummaryJson,
+    pub(crate) summary: SummaryJson,
     /// The changes. Empty: the cluster matches the policy.
-    pub(super) changes: Vec<ChangeJson>,
+    pub(crate) changes: Vec<ChangeJson>,
     /// How the plan changes what subjects are allowed to do. Empty: it does not. Null if this was not computed, as
     /// by `drift`.
-    pub(super) access: Option<Vec<AccessChangeJson>>,
+    pub(crate) access: Option<Vec<AccessChangeJson>>,
     /// The writes in their order, as they are sent.
-    pub(super) steps: Vec<StepJson>,
+    pub(crate) steps: Vec<StepJson>,
     /// Waits between the steps, for tokens that an API server has cached. Empty: there are none.
-    pub(super) waits: Vec<TokenWaitJson>,
+    pub(crate) waits: Vec<TokenWaitJson>,
     /// How long an API server keeps the username and the groups of a token, in seconds.
-    pub(super) token_cache: u64,
+    pub(crate) token_cache: u64,
     /// Access that a subject gains or loses only while the plan is applied, because rolecall found no order of the steps
     /// without it. `apply` refuses such a plan without `--allow-window`. Empty: there is none.
-    pub(super) transient_access: Vec<TransientAccessJson>,
+    pub(crate) transient_access: Vec<TransientAccessJson>,
     /// Access that a subject may gain or lose while the plan is applied: rolecall could not prove that it does not.
     /// `apply` refuses such a plan without `--allow-window`. Empty: everything is proven.
-    pub(super) not_proven: Vec<UnprovenAccessJson>,
+    pub(crate) not_proven: Vec<UnprovenAccessJson>,
     /// The warnings about the plan.
-    pub(super) warnings: Vec<DiagnosticJson>,
+    pub(crate) warnings: Vec<DiagnosticJson>,
     /// The invariants that the plan violates. `drift`: the invariants that the current state of the cluster violates.
     /// Empty: there are none.
     pub(crate) failed_invariants: Vec<FailedInvariantJson>,
     /// The limits in the `[guard]` table of the policy. `apply --plan` enforces them without the policy.
-    pub(super) limits: LimitsJson,
+    pub(crate) limits: LimitsJson,
     /// The invariants of the policy for this cluster. `apply --plan` enforces them without the policy.
-    pub(super) invariants: Vec<InvariantJson>,
+    pub(crate) invariants: Vec<InvariantJson>,
     /// The namespaces that patterns and labels in the policy select. `apply` refuses the plan if they select other
     /// namespaces by then.
-    pub(super) namespace_selections: Vec<NamespaceSelectionJson>,
+    pub(crate) namespace_selections: Vec<NamespaceSelectionJson>,
     /// The results of the guards. `apply --plan` evaluates the guards again with its own `--allow` flags. `drift` does not
     /// evaluate them.
-    pub(super) guards: GuardsJson,
+    pub(crate) guards: GuardsJson,
 }
 
 impl PlanJson {
     /// Returns whether the effect on access was computed, as `plan` does and `drift` does not.
     pub(crate) fn has_access_changes(&self) -> bool {
         self.access.is_some()
+    }
+
+    /// Returns whether a guard or an invariant refuses the plan.
+    pub(crate) fn is_refused(&self) -> bool {
+        !self.guards.refused.is_empty() || !self.failed_invariants.is_empty()
+    }
+
+    /// Returns whether `apply` needs `--allow-window`.
+    pub(crate) fn needs_allow_window(&self) -> bool {
+        !self.transient_access.is_empty() || !self.not_proven.is_empty()
     }
 
     /// `digest` is the result of [`super::digest()`] for this plan.
@@ -164,17 +174,17 @@ impl PlanJson {
 /// The number of changes for each action.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct SummaryJson {
+pub(crate) struct SummaryJson {
     /// Objects and entries that are created.
-    create: usize,
+    pub(crate) create: usize,
     /// Objects and entries that exist and that the policy adopts without changing them.
-    adopt: usize,
+    pub(crate) adopt: usize,
     /// Objects and entries that are changed, including those that the policy adopts and changes.
-    update: usize,
+    pub(crate) update: usize,
     /// Bindings that are deleted and created again.
-    replace: usize,
+    pub(crate) replace: usize,
     /// Objects and entries that are deleted.
-    delete: usize,
+    pub(crate) delete: usize,
 }
 
 impl From<&Plan> for SummaryJson {

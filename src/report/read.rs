@@ -106,8 +106,8 @@ impl TryFrom<AccessChangeJson> for AccessChange {
     type Error = InvalidDocument;
 
     fn try_from(change: AccessChangeJson) -> Result<Self, InvalidDocument> {
-        let AccessChangeJson { subjects, gains, loses, escalations } = change;
-        let to_summary = |EscalationJson { name, path }| EscalationSummary { name, path };
+        let AccessChangeJson { subjects, gains, loses, escalations, severity: _ } = change;
+        let to_summary = |EscalationJson { name, path, severity: _ }| EscalationSummary { name, path };
         Ok(Self {
             subjects: subjects.into_iter().map(AffectedSubject::from).collect(),
             diff: AccessDiff {

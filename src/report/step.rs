@@ -13,21 +13,21 @@ use crate::state::write::{Precondition, WriteRequest};
 /// One write.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct StepJson {
+pub(crate) struct StepJson {
     /// The object that is written.
-    pub(super) object: ObjectJson,
+    pub(crate) object: ObjectJson,
     /// The request.
-    pub(super) write: WriteJson,
+    pub(crate) write: WriteJson,
     /// The condition that the object must meet. Otherwise the write is not made.
-    pub(super) precondition: PreconditionJson,
+    pub(crate) precondition: PreconditionJson,
     /// The stage of the step, counted from 0. Steps of one stage do not depend on each other. A stage begins when the
     /// stage before it has ended.
-    pub(super) stage: usize,
+    pub(crate) stage: usize,
     /// Requests that the API server must allow before the step is written, because the step revokes access that an
     /// earlier step replaces. Empty: the step relies on no earlier step.
-    pub(super) wait_for: Vec<AccessProbeJson>,
+    pub(crate) wait_for: Vec<AccessProbeJson>,
     /// The step as text, such as `create ClusterRole viewer`.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl From<&Step> for StepJson {
@@ -47,7 +47,7 @@ impl From<&Step> for StepJson {
 /// A write as it is sent to the API server.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
-pub(super) enum WriteJson {
+pub(crate) enum WriteJson {
     /// A POST request.
     Create {
         /// The whole Kubernetes object.
@@ -87,7 +87,7 @@ impl From<WriteJson> for WriteRequest {
 /// The condition that the object must meet before a write.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub(super) enum PreconditionJson {
+pub(crate) enum PreconditionJson {
     /// The object does not exist.
     Absent,
     /// The object is the one that was read, unchanged.
@@ -129,7 +129,7 @@ impl From<PreconditionJson> for Precondition {
 /// A request that the API server must allow, asked by a SubjectAccessReview.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct AccessProbeJson {
+pub(crate) struct AccessProbeJson {
     /// The user, or null if only a group is asked about.
     pub(super) username: Option<String>,
     /// The groups of the user.
@@ -148,7 +148,7 @@ impl From<&AccessProbe> for AccessProbeJson {
 /// A request for a resource, or for a URL that is not a resource.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, rename_all_fields = "kebab-case")]
-pub(super) enum RequestJson {
+pub(crate) enum RequestJson {
     Resource {
         /// The verb, such as `get`.
         verb: String,
@@ -196,16 +196,16 @@ impl From<RequestJson> for ProbeRequest {
 /// A wait between two steps, for tokens that an API server has cached.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct TokenWaitJson {
+pub(crate) struct TokenWaitJson {
     /// The stage of the wait, in which there are no steps. It begins when the stage before it has ended.
-    pub(super) stage: usize,
+    pub(crate) stage: usize,
     /// The index of the first step after the wait in `steps`, counted from 0.
-    pub(super) before_step: usize,
+    pub(crate) before_step: usize,
     /// The length of the wait in seconds.
-    pub(super) seconds: u64,
+    pub(crate) seconds: u64,
     /// The principals whose cached tokens have their former username and groups, with which they would have too much or
     /// too little access after that step.
-    pub(super) subjects: Vec<String>,
+    pub(crate) subjects: Vec<String>,
 }
 
 impl From<&TokenWait> for TokenWaitJson {
@@ -226,18 +226,18 @@ impl From<TokenWaitJson> for TokenWait {
 /// Access that a subject gains or loses only until a later step.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct TransientAccessJson {
+pub(crate) struct TransientAccessJson {
     /// The index of the step in `steps` after which it begins, counted from 0.
-    pub(super) step: usize,
+    pub(crate) step: usize,
     /// The subject that it concerns.
-    pub(super) subject: String,
+    pub(crate) subject: String,
     /// `gained`: the subject has access that neither the old nor the new state grants. `lost`: it lacks access that
     /// both grant.
-    pub(super) effect: TransientEffectJson,
+    pub(crate) effect: TransientEffectJson,
     /// The requests as text, such as `get secrets in team-a`.
-    pub(super) permission: String,
+    pub(crate) permission: String,
     /// Why the plan does not avoid it, as text.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl From<&AccessWindow> for TransientAccessJson {
@@ -256,18 +256,18 @@ impl From<&AccessWindow> for TransientAccessJson {
 /// Access that a subject may gain or lose until a later step: rolecall could not prove that it does not.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct UnprovenAccessJson {
+pub(crate) struct UnprovenAccessJson {
     /// The index of the step in `steps` after which it is possible, counted from 0.
-    pub(super) step: usize,
+    pub(crate) step: usize,
     /// The subject that it concerns.
-    pub(super) subject: String,
+    pub(crate) subject: String,
     /// `gained`: the subject may have access that neither the old nor the new state grants. `lost`: it may lack access
     /// that both grant.
-    pub(super) effect: TransientEffectJson,
+    pub(crate) effect: TransientEffectJson,
     /// The requests as text, such as `get secrets in team-a`.
-    pub(super) permission: String,
+    pub(crate) permission: String,
     /// Why it could not be proven, as text.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl From<&UnprovenAccess> for UnprovenAccessJson {
@@ -287,9 +287,15 @@ impl From<&UnprovenAccess> for UnprovenAccessJson {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
-pub(super) enum TransientEffectJson {
+pub(crate) enum TransientEffectJson {
     Gained,
     Lost,
+}
+
+impl TransientEffectJson {
+    pub(crate) fn is_gain(self) -> bool {
+        matches!(self, Self::Gained)
+    }
 }
 
 impl From<TransientEffectJson> for TransientAccess {

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-/// A request: its method and its target, which is the path with the query.
+/// A request: its method, its target, which is the path with the query, its token and its body.
 #[derive(Debug, Clone)]
 pub struct HostileRequest {
     pub method: String,
     pub target: String,
+    pub authorization: Option<String>,
+    pub body: String,
 }
 
 impl HostileRequest {
@@ -87,6 +89,16 @@ impl HostileServer {
         .to_string()
     }
 
+    /// The URL of the server.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<HostileRequest> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// All requests so far that would have changed an object.
     pub fn writes(&self) -> Vec<HostileRequest> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,22 +118,24 @@ fn read_request(stream: &TcpStream) -> Option<HostileRequest> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
-    let request = HostileRequest { method: words.next()?.to_owned(), target: words.next()?.to_owned() };
-    let mut length = 0;
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let (mut authorization, mut length) = (None, 0);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 || line.trim_end().is_empty() {
             break;
         }
-        if let Some((name, value)) =
-            line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        {
-            let _ = name;
-            length = value.trim().parse().ok()?;
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok()?,
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                authorization = Some(value.trim().to_owned());
+            }
+            _ => {}
         }
     }
-    reader.read_exact(&mut vec![0; length]).ok()?;
-    Some(request)
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(HostileRequest { method, target, authorization, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// Sends a response with this status, these header lines, and a body with its length.

@@ -10,7 +10,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "names",
     "diagnostic",
     "yaml",
@@ -26,6 +26,7 @@ const LAYERS: [&str; 18] = [
     "render",
     "files",
     "cluster",
+    "forge",
     "apply",
     "ops",
     "cli",

@@ -195,7 +195,7 @@ fn long_wait_is_reported_with_its_limit() {
         let args: Vec<&str> = ["plan", "--timeout", "8s"].iter().chain(flags).copied().collect();
         let output = Running::start(&sandbox, &args).finish(&sandbox);
         assert_eq!(output.exit_code, 1);
-        let lines = output.stderr.lines().filter(|line| line.starts_with("Waiting for the API server at "));
+        let lines = output.stderr.lines().filter(|line| line.contains(": waiting for the API server at "));
         assert_eq!(lines.clone().count(), expected, "{}", output.stderr);
         assert!(lines.clone().all(|line| line.contains("(at most 3m)")), "{}", output.stderr);
     }

@@ -123,7 +123,7 @@ fn make_plan(policy: &str) -> (Plan, PlanJson) {
     let comparison = AccessComparison::new(&live, &after);
     plan.record_access_changes(&comparison, &names);
     let guard_report = guard::evaluate_guards(&plan, &comparison, &ClusterFacts::default(), &[]);
-    let violations = guard::check_invariants(&plan.invariants, &names, &after);
+    let violations = guard::check_invariants(&plan.invariants, &names, &comparison.after_access);
     // A saved plan has no spans.
     for invariant in &mut plan.invariants {
         invariant.span = None;
