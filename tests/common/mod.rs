@@ -18,6 +18,7 @@ pub mod binary;
 pub mod captured_output;
 pub mod cluster;
 pub mod credential_plugin;
+pub mod forge_double;
 pub mod go;
 pub mod hostile_server;
 pub mod http_client;

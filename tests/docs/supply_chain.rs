@@ -238,8 +238,8 @@ fn build_record_text(found: &BuildRecord, record: &BuildRecord) -> String {
     scripts.extend(found.build_scripts.clone());
     let macros: BTreeSet<&String> = found.procedural_macros.union(&record.procedural_macros).collect();
     let mut out = "\
-# The programs of dependencies that run in a build, on the machine of each developer and in CI. Each one was read, and none
-# uses the network, or a file outside its package and the output directory of cargo, except to ask the compiler.
+# The programs of dependencies that run in a build, on the machine of each developer and in CI. Each build script was looked
+# at: none uses the network, each starts only compilers, and each writes only to the output directory of cargo.
 #
 # tests/docs/supply_chain.rs fails for a new one, and for a build script that has changed: read it, then run
 # `BLESS=1 cargo test --test docs` and commit the difference.

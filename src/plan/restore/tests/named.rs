@@ -42,7 +42,7 @@ fn entry_that_is_added_again_has_its_comments_although_others_have_written() {
     );
     let mut objects = config_map(&format!("{FOREIGN}{lines}"));
     objects.apply_policy(&policy("ta", &principal("viewer", "viewer", &["g0"])));
-    let backup = objects.apply_policy(&policy("ta", "[groups.g0]\n"));
+    let backup = objects.apply_policy(&policy("ta", ""));
     assert!(!objects.text(Section::Roles).contains("TICKET-1"));
     append_entry(&mut objects, "newnodes", "nodes");
     let text = objects.text(Section::Roles);
@@ -232,7 +232,8 @@ fn one_write_of_aws_auth_is_taken_back_from_what_others_wrote_since() {
     assert!(undo.warnings.is_empty());
     objects.write(&key, &undo.write.unwrap());
     let text = objects.text(Section::Roles);
-    assert!(text.contains("role/since") && text.contains("role/a,") && !text.contains("role/b"), "{text}");
+    // The entry has the lines that it had.
+    assert!(text.contains("role/since") && text.contains("role/a\n  username: a\n") && !text.contains("role/b"), "{text}");
     let undo = undo_aws_auth_write("ta", Some(&before), write, objects.objects.get(&key)).unwrap();
     assert_eq!(undo.write, None);
 }
