@@ -20,10 +20,10 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::TestCluster;
+use common::measuring::{median, peak_memory, timed};
 use common::sandbox::Sandbox;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
@@ -208,38 +208,6 @@ impl RawClient {
         });
         start.elapsed()
     }
-}
-
-/// Runs the program and returns its time.
-fn timed(sandbox: &Sandbox, args: &[&str]) -> Duration {
-    let mut command: Command = sandbox.command(args);
-    let start = Instant::now();
-    let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
-    let time = start.elapsed();
-    assert!(output.status.success(), "rolecall {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    time
-}
-
-/// Runs the program and returns its peak memory in MB, which is polled from the kernel. Polling uses a core, so such a
-/// run is not timed.
-fn peak_memory(sandbox: &Sandbox, args: &[&str]) -> u64 {
-    let mut child = sandbox.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut max = 0;
-    while child.try_wait().unwrap().is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let peak =
-            text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok());
-        max = peak.unwrap_or(max).max(max);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(child.wait().unwrap().success(), "rolecall {args:?}");
-    max / 1024
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 fn namespaces(size: &Size) -> Vec<(String, Value)> {

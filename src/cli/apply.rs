@@ -103,7 +103,7 @@ fn plan_again(
 ) -> Result<(LoadedPolicy, Vec<ClusterPlan>), CommandError> {
     let files = read_policy(args.target.policy.as_deref(), env)?;
     let context = env.parallel_context(&args.parallel);
-    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow };
+    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow, aws_auth_diff: false };
     let resolve = target_resolver(&args.target.connection, &context);
     plan_clusters(files, &resolve, &settings, &context)?.into_complete()
 }
@@ -207,6 +207,7 @@ pub(crate) async fn approve_and_apply(
         env.eprint("Apply cancelled. No changes were made.\n");
         return Ok(ApplyAttempt::Finished(Exit::Failed));
     }
+    env.ensure_events_recorded()?;
     let context = OpsContext { parallel: options.parallel, ..env.ops_context() };
     let policy_commit = policy_commit(&context.vars, options.policy_folder.as_deref().unwrap_or(&context.cwd));
     let settings = ApplySettings {
@@ -271,8 +272,15 @@ pub(crate) fn print_report(
     let mut exit = Exit::Success;
     let total = results.len() + not_started.len();
     let succeeded = results.iter().filter(|result| result.failure.is_none()).count();
-    for failure in results.into_iter().filter_map(|result| result.failure) {
+    for ClusterResult { label, failure, .. } in results {
+        let Some(failure) = failure else {
+            continue;
+        };
         exit = Exit::Failed;
+        if total > 1 && failure.summary.is_some() {
+            env.eprint("");
+            env.eprint(&label);
+        }
         print_failure(failure, &options.no_changes(), sources, env);
     }
     if !not_started.is_empty() {

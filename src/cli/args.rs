@@ -74,12 +74,12 @@ impl Command {
             Self::Apply(_) => "apply",
             Self::Restore(_) => "restore",
             Self::Drift(_) => "drift",
+            Self::Show(_) => "show",
+            Self::Comment(_) => "comment",
             Self::Validate(_) => "validate",
             Self::Snapshot(_) => "snapshot",
             Self::Whoami(_) => "whoami",
             Self::Permissions(_) => "permissions",
-            Self::Show(_) => "show",
-            Self::Comment(_) => "comment",
             Self::Can(_) => "can",
             Self::WhoCan(_) => "who-can",
             Self::Access(_) => "access",
@@ -193,7 +193,10 @@ pub(crate) struct PlanArgs {
     /// Exit with code 2 if there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Show all changes of a long plan
+    /// Show the change to the text of aws-auth as a unified diff
+    #[arg(long)]
+    pub(crate) aws_auth_diff: bool,
+    /// Show all changes of a long plan, and the diff of aws-auth
     #[arg(long)]
     pub(crate) full: bool,
 }

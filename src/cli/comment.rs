@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the event of GitHub Actions")]
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::document_args::{CommentArgs, ForgeKind};
@@ -9,7 +11,10 @@ use super::env::Env;
 use super::exit::Exit;
 use super::show::{read_document, read_plan};
 use crate::diagnostic::Diagnostic;
-use crate::forge::{CommentOutcome, CommentTarget, ForgeClient, ForgeError, ForgeToken, marker_of, post_or_update};
+use crate::forge::{
+    CommentOutcome, CommentTarget, ForgeClient, ForgeError, ForgeToken, approved_digests, marker_of, merged_number,
+    post_or_update,
+};
 use crate::ops::CommandError;
 use crate::render::plan_markdown::render_plan_markdown;
 
@@ -18,29 +23,37 @@ const GITLAB_API: &str = "https://gitlab.com/api/v4";
 
 pub(crate) async fn run(args: &CommentArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let kind = forge_kind(args, env)?;
-    let target = comment_target(kind, args, env)?;
+    let repository = forge_repository(kind, args, env)?;
+    let number = args.number.or_else(|| number_of_run(kind, env));
     let token = forge_token(kind, env)?;
     let (variable, default) = match kind {
         ForgeKind::Github => ("GITHUB_API_URL", GITHUB_API),
         ForgeKind::Gitlab => ("CI_API_V4_URL", GITLAB_API),
     };
     let api_url = args.api_url.clone().or_else(|| variable_of(env, variable)).unwrap_or_else(|| default.to_owned());
-    let body = comment_body(args, &target, env)?;
     let proxy = proxy_for(&api_url, env);
-    let to_error = |error: ForgeError| CommandError::from_diagnostic(diagnose(&error, kind, &target));
-    let context = env.ops_context();
-    let limit = context.connection.timeouts.observation;
-    let client = ForgeClient::new(&api_url, token, proxy.as_deref(), context.connection.clone()).map_err(to_error)?;
-    let posting = env.interrupt().or_stop(tokio::time::timeout(limit, post_or_update(&client, &target, &body)));
-    let outcome = match posting.await {
-        Some(Ok(outcome)) => outcome.map_err(to_error)?,
-        Some(Err(_)) => {
-            let message =
-                format!("the comment on {} was not confirmed within {} s", target.describe(), limit.as_secs());
-            return Err(CommandError::from_diagnostic(Diagnostic::error(message).with_help("run the command again")));
+    let settings = env.ops_context().connection;
+    let client = ForgeClient::new(&api_url, token, proxy.as_deref(), settings)
+        .map_err(|error| CommandError::from_diagnostic(diagnose(&error, kind, &repository)))?;
+    match &args.file {
+        Some(file) => {
+            let number = number.ok_or_else(|| unknown_number(kind))?;
+            post(file, args, &client, kind, &repository.with_number(number), env).await
         }
-        None => return Err(CommandError::from_diagnostic(Diagnostic::error("interrupted"))),
-    };
+        None => print_digests(&client, kind, repository, number, env).await,
+    }
+}
+
+async fn post(
+    file: &Path,
+    args: &CommentArgs,
+    client: &ForgeClient,
+    kind: ForgeKind,
+    target: &CommentTarget,
+    env: &mut Env,
+) -> Result<Exit, CommandError> {
+    let body = comment_body(file, args.max_chars, target, env)?;
+    let outcome = within_limit(post_or_update(client, target, &body), "post the comment", kind, target, env).await?;
     let done = match outcome {
         CommentOutcome::Posted => "Posted the comment on",
         CommentOutcome::Updated => "Updated the comment on",
@@ -48,6 +61,63 @@ pub(crate) async fn run(args: &CommentArgs, env: &mut Env) -> Result<Exit, Comma
     };
     env.print(&format!("{done} {}", target.describe()));
     Ok(Exit::Success)
+}
+
+/// Prints the digests of the plans that the pull request was merged with.
+async fn print_digests(
+    client: &ForgeClient,
+    kind: ForgeKind,
+    repository: CommentTarget,
+    number: Option<u64>,
+    env: &mut Env,
+) -> Result<Exit, CommandError> {
+    let number = match number {
+        Some(number) => Some(number),
+        None => {
+            let name = match kind {
+                ForgeKind::Github => "GITHUB_SHA",
+                ForgeKind::Gitlab => "CI_COMMIT_SHA",
+            };
+            let commit = variable_of(env, name).ok_or_else(|| unknown_number(kind))?;
+            let finding = merged_number(client, &repository, &commit);
+            let number = within_limit(finding, "find the pull request", kind, &repository, env).await?;
+            if number.is_none() {
+                env.note(&format!("No digests: the commit {commit} was not made by merging a pull request"));
+            }
+            number
+        }
+    };
+    let Some(number) = number else {
+        return Ok(Exit::Success);
+    };
+    let target = repository.with_number(number);
+    let digests = within_limit(approved_digests(client, &target), "read the comments", kind, &target, env).await?;
+    if digests.is_empty() {
+        env.note(&format!("No digests: {} has no comment with a plan that can be applied", target.describe()));
+    }
+    for digest in digests {
+        env.print(&digest);
+    }
+    Ok(Exit::Success)
+}
+
+/// Waits for requests to the forge, at most as long as for the observation of a cluster.
+async fn within_limit<T>(
+    requests: impl Future<Output = Result<T, ForgeError>>,
+    purpose: &str,
+    kind: ForgeKind,
+    target: &CommentTarget,
+    env: &mut Env,
+) -> Result<T, CommandError> {
+    let limit = env.ops_context().connection.timeouts.observation;
+    match env.interrupt().or_stop(tokio::time::timeout(limit, requests)).await {
+        Some(Ok(result)) => result.map_err(|error| CommandError::from_diagnostic(diagnose(&error, kind, target))),
+        Some(Err(_)) => {
+            let message = format!("could not {purpose} within {} s: {}", limit.as_secs(), target.describe());
+            Err(CommandError::from_diagnostic(Diagnostic::error(message).with_help("run the command again")))
+        }
+        None => Err(CommandError::from_diagnostic(Diagnostic::error("interrupted"))),
+    }
 }
 
 /// Returns the value of a variable that is not empty.
@@ -90,7 +160,8 @@ fn forge_token(kind: ForgeKind, env: &Env) -> Result<ForgeToken, CommandError> {
     Err(CommandError::from_diagnostic(error))
 }
 
-fn comment_target(kind: ForgeKind, args: &CommentArgs, env: &Env) -> Result<CommentTarget, CommandError> {
+/// Returns the repository, as the target of a pull request whose number is not known yet.
+fn forge_repository(kind: ForgeKind, args: &CommentArgs, env: &Env) -> Result<CommentTarget, CommandError> {
     let missing = |what: &str, help: &str| {
         let error = Diagnostic::error(format!("the {what} is not known"));
         CommandError::from_diagnostic(error.with_help(help.to_owned()))
@@ -103,23 +174,32 @@ fn comment_target(kind: ForgeKind, args: &CommentArgs, env: &Env) -> Result<Comm
                 let error = Diagnostic::error(format!("invalid repository `{repo}`: expected OWNER/NAME"));
                 return Err(CommandError::from_diagnostic(error.with_help("pass --repo OWNER/NAME")));
             }
-            let number = args.number.or_else(|| github_number(env)).ok_or_else(|| {
-                missing("number of the pull request", "run on the event pull_request, or pass --number N")
-            })?;
-            Ok(CommentTarget::GitHub { repo, number })
+            Ok(CommentTarget::GitHub { repo, number: 0 })
         }
         ForgeKind::Gitlab => {
             // The merge request of a fork is in the project that it will be merged into.
             let variables = ["CI_MERGE_REQUEST_PROJECT_ID", "CI_PROJECT_ID"];
             let project = args.repo.clone().or_else(|| variables.iter().find_map(|name| variable_of(env, name)));
             let project = project.ok_or_else(|| missing("project", "pass --repo with its ID or path"))?;
-            let number = args.number.or_else(|| variable_of(env, "CI_MERGE_REQUEST_IID")?.parse().ok());
-            let number = number.ok_or_else(|| {
-                missing("number of the merge request", "run in a merge request pipeline, or pass --number N")
-            })?;
-            Ok(CommentTarget::GitLab { project, number })
+            Ok(CommentTarget::GitLab { project, number: 0 })
         }
     }
+}
+
+/// Returns the number of the pull request that the CI runs for.
+fn number_of_run(kind: ForgeKind, env: &Env) -> Option<u64> {
+    match kind {
+        ForgeKind::Github => github_number(env),
+        ForgeKind::Gitlab => variable_of(env, "CI_MERGE_REQUEST_IID")?.parse().ok(),
+    }
+}
+
+fn unknown_number(kind: ForgeKind) -> CommandError {
+    let (what, help) = match kind {
+        ForgeKind::Github => ("pull request", "run on the event pull_request, or pass --number N"),
+        ForgeKind::Gitlab => ("merge request", "run in a merge request pipeline, or pass --number N"),
+    };
+    CommandError::from_diagnostic(Diagnostic::error(format!("the number of the {what} is not known")).with_help(help))
 }
 
 /// Returns whether the text is `OWNER/NAME` of characters that GitHub allows, so that it cannot change the path of a request.
@@ -150,12 +230,17 @@ fn github_number(env: &Env) -> Option<u64> {
 }
 
 /// Returns the Markdown of a saved plan, or the Markdown itself.
-fn comment_body(args: &CommentArgs, target: &CommentTarget, env: &mut Env) -> Result<String, CommandError> {
-    let name = args.file.display().to_string();
-    let text = read_document(&args.file, env)?;
+fn comment_body(
+    file: &Path,
+    max_chars: Option<usize>,
+    target: &CommentTarget,
+    env: &mut Env,
+) -> Result<String, CommandError> {
+    let name = file.display().to_string();
+    let text = read_document(file, env)?;
     if text.trim_start().starts_with('{') {
-        let document = read_plan(&args.file, &text, env)?;
-        let max = args.max_chars.unwrap_or(target.max_chars()).min(target.max_chars());
+        let document = read_plan(file, &text, env)?;
+        let max = max_chars.unwrap_or(target.max_chars()).min(target.max_chars());
         return Ok(render_plan_markdown(&document, &[], max).as_str().to_owned());
     }
     if marker_of(&text).is_none() {

@@ -85,7 +85,12 @@ pub(crate) struct ShowArgs {
 #[command(after_help = help::COMMENT)]
 pub(crate) struct CommentArgs {
     /// Saved plan, or Markdown of `plan -o markdown`, `-` for stdin
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "digests")]
+    pub(crate) file: Option<PathBuf>,
+    /// Post nothing, and print the digests of the plans in the comments, for `apply --approved`. After a merge the number
+    /// is that of the pull request that was merged as $GITHUB_SHA or $CI_COMMIT_SHA
+    #[arg(long, conflicts_with_all = ["file", "max_chars"])]
+    pub(crate) digests: bool,
     /// Forge [default: the one whose CI runs the command]
     #[arg(long, value_enum)]
     pub(crate) forge: Option<ForgeKind>,

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &DriftArgs, env: &mut Env) -> Result<Exit, CommandError>
 fn find_and_print(args: &DriftArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let files = read_policy(args.target.policy.as_deref(), env)?;
     let context = env.parallel_context(&args.parallel);
-    let settings = PlanSettings { depth: PlanDepth::ChangesOnly, allow: &[] };
+    let settings = PlanSettings { depth: PlanDepth::ChangesOnly, allow: &[], aws_auth_diff: false };
     let plans = plan_clusters(files, &target_resolver(&args.target.connection, &context), &settings, &context)?;
     print_plan_set(("drift", &plans), &args.output, args.full, plan_text::render_drift, env)?;
     let refused = print_refusals(&plans.cluster_plans, &[], &plans.loaded.policy.sources, env);

@@ -152,6 +152,21 @@ impl Env {
         Ok(())
     }
 
+    /// Checks that the file of `--events` has all events so far.
+    ///
+    /// # Errors
+    /// If it has not. Then no write is made, which the file would not have either.
+    pub(crate) fn ensure_events_recorded(&mut self) -> Result<(), CommandError> {
+        match self.events.as_ref().and_then(EventsFile::failure) {
+            None => Ok(()),
+            Some(error) => {
+                // The error is reported once.
+                self.events = None;
+                Err(error)
+            }
+        }
+    }
+
     /// Ends the progress and the file of `--events`. Returns why not all events were recorded.
     pub(crate) fn finish_events(&mut self, exit: Exit) -> Option<CommandError> {
         self.stderr.finish();

@@ -104,15 +104,16 @@ impl EventsFile {
         state.failure = written.err();
     }
 
-    fn failure(&self) -> Option<CommandError> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Returns why a record could not be written.
+    pub(super) fn failure(&self) -> Option<CommandError> {
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.0.path.display();
-        Some(match state.failure.take()? {
+        Some(match state.failure.as_ref()? {
             AppendError::Io(error) => CommandError::from_diagnostic(
                 Diagnostic::error(format!("cannot write the events to {path}: {error}"))
                     .with_note("the events after this error were not recorded"),
             ),
-            AppendError::Serialize(error) => InternalError::from(error).into(),
+            AppendError::Serialize(error) => InternalError::new(error.to_string()).into(),
         })
     }
 }

@@ -44,12 +44,13 @@ Examples:
 
 pub(super) const COMMENT: &str = "\
 Exit codes:
-  0  the comment was posted or updated, or was up to date
+  0  the comment was posted or updated, or was up to date; with --digests: the comments were read
   1  error
 
 Examples:
   rolecall comment plan.md
-  rolecall comment plan.json --forge github --repo org/access --number 12";
+  rolecall comment plan.json --forge github --repo org/access --number 12
+  rolecall comment --digests > digests.txt";
 
 pub(super) const APPLY: &str = "\
 Exit codes:

@@ -33,7 +33,11 @@ fn plan_and_print(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> 
     let signing_key = args.sign_key.as_deref().map(|path| SigningKey::read(path, env)).transpose()?;
     let files = read_policy(args.target.policy.as_deref(), env)?;
     let context = env.parallel_context(&args.parallel);
-    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow: &allow };
+    let settings = PlanSettings {
+        depth: PlanDepth::ChangesAndAccess,
+        allow: &allow,
+        aws_auth_diff: args.aws_auth_diff || args.full,
+    };
     let resolve = target_resolver(&args.target.connection, &context);
     let mut plans = plan_clusters(files, &resolve, &settings, &context)?;
     // They are printed after the plan, and are among the warnings of the JSON document.

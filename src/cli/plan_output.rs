@@ -9,7 +9,7 @@ use crate::ops::{ClusterPlan, CommandError, PlanSet};
 use crate::plan::Plan;
 use crate::render::markdown_text::MarkdownText;
 use crate::render::plan_markdown::{MIN_MAX_CHARS, render_failure_markdown, render_plan_markdown};
-use crate::render::plan_summary::render_plan_summary;
+use crate::render::plan_summary::{render_failure_summary, render_plan_summary};
 use crate::render::plan_text::PlanTextOptions;
 use crate::render::terminal_text::TerminalText;
 use crate::report::{DiagnosticJson, PlanDocument};
@@ -28,7 +28,10 @@ pub(crate) fn print_plan_set(
     env: &mut Env,
 ) -> Result<(), CommandError> {
     if let Some(error) = plans.error.as_ref().filter(|_| plans.cluster_plans.is_empty()) {
-        return report_failure(command, error, output, env);
+        report_failure(command, error, output, env)?;
+        if output.format != PlanFormat::Text {
+            return Ok(());
+        }
     }
     match output.format {
         PlanFormat::Text => {
@@ -44,11 +47,17 @@ pub(crate) fn print_plan_set(
             print_document(&plans.document()?, &errors_of(plans), output.format, output.max_chars, env);
         }
     }
-    if output.step_summary {
+    if output.step_summary && !plans.cluster_plans.is_empty() {
         let (document, errors) = (plans.document()?, errors_of(plans));
         add_to_step_summary(|max| render_plan_markdown(&document, &errors, max), env)?;
     }
     Ok(())
+}
+
+/// Returns the errors of the clusters that could not be planned.
+fn errors_of(plans: &PlanSet) -> Vec<DiagnosticJson> {
+    let error = plans.error.as_ref();
+    error.map(|error| DiagnosticJson::all(&error.diagnostics, &error.sources)).unwrap_or_default()
 }
 
 /// `5 clusters: 3 with changes, 1 without changes, 1 failed`. `None` for one cluster, whose plan says it.
@@ -60,12 +69,6 @@ fn summarize(plans: &PlanSet) -> Option<String> {
     let counts: Vec<String> =
         counts.iter().filter(|(number, _)| *number > 0).map(|(number, text)| format!("{number} {text}")).collect();
     (total > 1).then(|| format!("{total} clusters: {}", counts.join(", ")))
-}
-
-/// Returns the errors of the clusters that could not be planned.
-fn errors_of(plans: &PlanSet) -> Vec<DiagnosticJson> {
-    let error = plans.error.as_ref();
-    error.map(|error| DiagnosticJson::all(&error.diagnostics, &error.sources)).unwrap_or_default()
 }
 
 /// Prints the plans as text, with an empty line between them.
@@ -117,9 +120,7 @@ pub(crate) fn report_failure(
     match output.format {
         PlanFormat::Text | PlanFormat::Json => {}
         PlanFormat::Markdown => env.print_data(render_failure_markdown(command, &errors).as_str()),
-        PlanFormat::Summary => {
-            env.print_data(render_plan_summary(&PlanDocument::new(Vec::new())?, &errors).as_str());
-        }
+        PlanFormat::Summary => env.print_data(render_failure_summary(command, &errors).as_str()),
     }
     if output.step_summary {
         add_to_step_summary(|_| render_failure_markdown(command, &errors), env)?;

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &ShowArgs, env: &mut Env) -> Result<Exit, CommandError> 
         let value = document.to_json().map_err(|error| invalid(format!("line {}: {}", error.line, error.message)))?;
         match value.get("items").and_then(Value::as_array) {
             Some(items) if value.get("kind").is_some_and(|kind| kind == "List") => {
-                objects.extend(items.iter().cloned())
+                objects.extend(items.iter().cloned());
             }
             _ if value.is_null() => {}
             _ => objects.push(value),

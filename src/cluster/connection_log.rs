@@ -47,11 +47,11 @@ pub(crate) enum ConnectionEvent<'a> {
     PromptEnded,
 }
 
-type Receive = dyn Fn(&ConnectionEvent<'_>) + Send + Sync;
+type ReceiveConnectionEvent = dyn Fn(&ConnectionEvent<'_>) + Send + Sync;
 
 /// Receives the events of connections. Without a receiver they are dropped.
 #[derive(Clone, Default)]
-pub(crate) struct ConnectionLog(Option<Arc<Receive>>);
+pub(crate) struct ConnectionLog(Option<Arc<ReceiveConnectionEvent>>);
 
 impl fmt::Debug for ConnectionLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

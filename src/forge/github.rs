@@ -1,5 +1,6 @@
 //! The REST API of GitHub for comments of pull requests, which are comments of issues.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::client::ForgeClient;
@@ -8,6 +9,10 @@ use super::{CommentAuthor, ListedComment};
 
 pub(super) fn comments_path(repo: &str, number: u64) -> String {
     format!("/repos/{repo}/issues/{number}/comments")
+}
+
+pub(super) fn pulls_path(repo: &str, commit: &str) -> String {
+    format!("/repos/{repo}/commits/{}/pulls", utf8_percent_encode(commit, NON_ALPHANUMERIC))
 }
 
 pub(super) fn comment_path(repo: &str, id: u64) -> String {

@@ -12,6 +12,11 @@ pub(super) fn notes_path(project: &str, number: u64) -> String {
     format!("/projects/{project}/merge_requests/{number}/notes")
 }
 
+pub(super) fn merge_requests_path(project: &str, commit: &str) -> String {
+    let [project, commit] = [project, commit].map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+    format!("/projects/{project}/repository/commits/{commit}/merge_requests")
+}
+
 /// Returns `None` for a note that GitLab itself wrote, such as about a push.
 pub(super) fn read_note(note: &Value) -> Option<ListedComment> {
     if note.get("system").and_then(Value::as_bool) == Some(true) {

@@ -2,11 +2,13 @@
 //!
 //! A marker can be copied by anyone who may comment, so only a comment of the token's own user counts.
 
+mod approval;
 mod client;
 mod error;
 mod github;
 mod gitlab;
 
+pub(crate) use approval::{approved_digests, merged_number};
 pub(crate) use client::{ForgeClient, ForgeToken};
 pub(crate) use error::ForgeError;
 
@@ -58,6 +60,14 @@ struct ListedComment {
 }
 
 impl CommentTarget {
+    /// Returns the pull request with this number in the same repository.
+    pub(crate) fn with_number(self, number: u64) -> Self {
+        match self {
+            Self::GitHub { repo, .. } => Self::GitHub { repo, number },
+            Self::GitLab { project, .. } => Self::GitLab { project, number },
+        }
+    }
+
     /// The maximum number of characters of a comment.
     pub(crate) fn max_chars(&self) -> usize {
         match self {
@@ -87,6 +97,14 @@ impl CommentTarget {
         match self {
             Self::GitHub { .. } => format!("{path}?per_page={PAGE_SIZE}&page={page}"),
             Self::GitLab { .. } => format!("{path}?per_page={PAGE_SIZE}&page={page}&order_by=created_at&sort=asc"),
+        }
+    }
+
+    /// The path of the list of pull requests or merge requests that a commit belongs to.
+    fn pulls_path(&self, commit: &str) -> String {
+        match self {
+            Self::GitHub { repo, .. } => github::pulls_path(repo, commit),
+            Self::GitLab { project, .. } => gitlab::merge_requests_path(project, commit),
         }
     }
 
@@ -121,10 +139,7 @@ pub(crate) async fn post_or_update(
     body: &str,
 ) -> Result<CommentOutcome, ForgeError> {
     let marker = marker_of(body).ok_or(ForgeError::NoMarker)?;
-    let author = match target {
-        CommentTarget::GitHub { .. } => github::own_user(client).await?,
-        CommentTarget::GitLab { .. } => gitlab::own_user(client).await?,
-    };
+    let author = comment_author(client, target).await?;
     let content = serde_json::json!({ "body": body });
     let mut attempts = 0;
     loop {
@@ -145,6 +160,14 @@ pub(crate) async fn post_or_update(
             Err(error) if error.is_outcome_unknown() && attempts < MAX_ATTEMPTS => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Returns the user of the token.
+async fn comment_author(client: &ForgeClient, target: &CommentTarget) -> Result<CommentAuthor, ForgeError> {
+    match target {
+        CommentTarget::GitHub { .. } => github::own_user(client).await,
+        CommentTarget::GitLab { .. } => gitlab::own_user(client).await,
     }
 }
 

@@ -169,12 +169,12 @@ pub(crate) enum LeaseState {
     Released,
 }
 
-type Receive = dyn Fn(&OpsEvent<'_>) + Send + Sync;
+type ReceiveEvent = dyn Fn(&OpsEvent<'_>) + Send + Sync;
 
 /// Receives the events of a use case, from several threads. Clones have the same receiver.
 #[derive(Clone)]
 pub(crate) struct Observer {
-    receive: Arc<Receive>,
+    receive: Arc<ReceiveEvent>,
     cluster: Option<Arc<ClusterTag>>,
 }
 

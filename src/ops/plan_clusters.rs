@@ -76,6 +76,8 @@ pub(crate) enum PlanDepth {
 pub(crate) struct PlanSettings<'a> {
     pub(crate) depth: PlanDepth,
     pub(crate) allow: &'a [AllowFlag],
+    /// Whether the plan has the diff of the text of aws-auth.
+    pub(crate) aws_auth_diff: bool,
 }
 
 /// Selects clusters of the policy, which has its relative paths in the given directory.
@@ -311,7 +313,7 @@ fn plan_target(
     is_only_cluster: bool,
     context: &OpsContext,
 ) -> Result<ClusterPlan, CommandError> {
-    let PlanSettings { depth, allow } = *settings;
+    let PlanSettings { depth, allow, aws_auth_diff } = *settings;
     let ObservedCluster { connected, mut state, facts } = observed;
     let ConnectedCluster { label, cluster, namespace: _, observer } = connected;
     let declared = loaded.policy.lint.resources.iter().map(|resource| resource.value.clone());
@@ -328,6 +330,7 @@ fn plan_target(
     if needs_after {
         let principal_names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
         plan.record_access_changes(&comparison, &principal_names);
+        plan.aws_auth_diff = aws_auth_diff.then(|| plan::aws_auth_diff(&state, resulting_state));
         guard_report = guard::evaluate_guards(&plan, &comparison, &facts, allow);
         missing_permissions = missing_permissions::caller_missing_permissions(&plan, &comparison, &facts)?;
     }

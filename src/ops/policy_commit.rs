@@ -1,8 +1,6 @@
 //! The commit of a policy, for the audit log: from the variables of CI systems, or from the files of git. No process is
 //! started, since a repository can configure programs that git runs.
 
-#![expect(clippy::disallowed_methods, reason = "reads the files of git")]
-
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -70,6 +68,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests write the files of git")]
 mod tests {
     use super::*;
 

@@ -20,7 +20,7 @@ use crate::cluster::ReadCluster as _;
 use crate::diagnostic::Diagnostic;
 use crate::files;
 use crate::guard::AllowFlag;
-use crate::plan::{AccessComparison, AggregatedRoles, Plan, check_steps, check_waits};
+use crate::plan::{AccessComparison, AggregatedRoles, Plan, aws_auth_diff, check_steps, check_waits};
 use crate::policy::PolicyIndex;
 use crate::report::{self, FORMAT_VERSION, PlanDocument, to_text};
 
@@ -132,6 +132,7 @@ async fn open_one(
     }
     // What is shown is computed from the writes, and must be what the file says.
     let affected_subjects = plan.renew_access_changes(&comparison);
+    plan.aws_auth_diff = plan.aws_auth_diff.map(|_| aws_auth_diff(comparison.live, comparison.after));
     let source = (connection, cluster_name);
     let evaluating = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, settings.allow);
     let cluster_plan = evaluating.await?;
@@ -155,7 +156,7 @@ fn parse_saved_plans(file: &SavedPlanFile<'_>) -> Result<Vec<SavedPlan>, Command
     if text.trim().is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it is empty")));
     }
-    let PlanDocument { plans, applied_at, .. } = parse_saved_plan(&text).map_err(not_a_plan)?;
+    let PlanDocument { plans, applied_at, .. } = parse_saved_plan(text).map_err(not_a_plan)?;
     if plans.is_empty() {
         return Err(not_a_plan(format!("{NOT_A_PLAN}: it has no plan for any cluster")));
     }

@@ -6,6 +6,7 @@
 mod access_change;
 mod access_severity;
 mod aggregated_roles;
+mod aws_auth_diff;
 mod disclosure;
 mod entries;
 mod field_diff;
@@ -37,6 +38,7 @@ pub(crate) use access_change::{
 };
 pub(crate) use access_severity::{AccessSeverity, change_severities};
 pub(crate) use aggregated_roles::AggregatedRoles;
+pub(crate) use aws_auth_diff::aws_auth_diff;
 pub(crate) use fingerprint::{NamespaceSelection, SavedNamespaceSelector};
 pub(crate) use guard_limits::{GuardLimit, GuardLimits};
 use jiff::Timestamp;
@@ -88,6 +90,8 @@ pub(crate) struct Plan {
     pub(crate) invariants: Vec<ResolvedInvariant>,
     /// The namespaces that the patterns and label selectors of written objects matched when the plan was made.
     pub(crate) namespace_selections: Vec<NamespaceSelection>,
+    /// The change to the text of aws-auth as the lines of a unified diff. `None` if the caller did not ask for it.
+    pub(crate) aws_auth_diff: Option<Vec<String>>,
     /// Warnings found while planning. They are not saved: they were printed when the plan was made.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -219,6 +223,7 @@ impl Plan {
             limits: GuardLimits::default(),
             invariants: Vec::new(),
             namespace_selections: Vec::new(),
+            aws_auth_diff: None,
             warnings: Vec::new(),
         }
     }
@@ -360,6 +365,7 @@ pub(crate) fn plan(
         limits: GuardLimits::from_policy(policy),
         invariants,
         namespace_selections: selected,
+        aws_auth_diff: None,
         warnings: builder.diagnostics,
     })
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::markdown_page::{PageSection, SectionPriority};
-use super::markdown_text::MarkdownText;
+use super::markdown_text::{HtmlText, MarkdownText};
 use super::plan_facts::{PlanFacts, is_outside};
 use super::plan_markdown::{HtmlTitle, MAX_NAME, join};
 use crate::report::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, PlanJson, TargetJson};
@@ -24,7 +24,24 @@ struct ChangeGroup<'a> {
 
 /// Returns one part for each cluster with its changes.
 pub(super) fn change_sections(facts: &PlanFacts<'_>) -> Vec<PageSection> {
-    facts.document.plans.iter().filter(|plan| !plan.changes.is_empty()).map(change_section).collect()
+    let plans = facts.document.plans.iter().filter(|plan| !plan.changes.is_empty());
+    plans.flat_map(|plan| std::iter::once(change_section(plan)).chain(aws_auth_section(plan))).collect()
+}
+
+/// The change to the text of aws-auth, if it was asked for.
+fn aws_auth_section(plan: &PlanJson) -> Option<PageSection> {
+    let lines = plan.aws_auth_diff.as_ref().filter(|lines| !lines.is_empty())?;
+    let lines: Vec<Vec<String>> = lines.iter().map(|line| vec![line.clone()]).collect();
+    let block = MarkdownText::fenced_block("diff", &lines);
+    let title = HtmlText::template("{}: text of aws-auth", [HtmlText::short_code(&plan.cluster, MAX_NAME)]);
+    Some(PageSection {
+        name: MarkdownText::template("lines of aws-auth of {}", [MarkdownText::short_code(&plan.cluster, MAX_NAME)]),
+        priority: SectionPriority::AwsAuth,
+        start: MarkdownText::template("\n{}{}", [MarkdownText::details_start(false, &title), block.start]),
+        items: block.items,
+        end: join(&block.end, &MarkdownText::details_end()),
+        more: |more| MarkdownText::template("… and {}\n", [MarkdownText::count(more, "more line")]),
+    })
 }
 
 fn change_section(plan: &PlanJson) -> PageSection {

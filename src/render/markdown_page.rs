@@ -39,6 +39,7 @@ pub(crate) struct PageSection {
 /// How important a part is to a reviewer, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SectionPriority {
+    AwsAuth,
     Warnings,
     Changes,
     AllAccess,

@@ -148,6 +148,17 @@ impl<'a> PlanFacts<'a> {
         severities.into_iter().map(count).filter(|(_, count)| *count > 0).collect()
     }
 
+    /// The digests of the plans with changes, if `apply` would make them.
+    pub(crate) fn approvable_digests(&self) -> Vec<&'a str> {
+        match self.verdict {
+            PlanVerdict::Changes | PlanVerdict::NeedsAllowWindow if !self.is_drift => {
+                let plans = self.document.plans.iter().filter(|plan| !plan.changes.is_empty());
+                plans.map(|plan| plan.digest.as_str()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The `--allow` values that the command line of `apply` needs again, and the digests of the plans with changes.
     pub(crate) fn apply_flags(&self) -> Vec<String> {
         let plans = self.document.plans.iter().filter(|plan| !plan.changes.is_empty());

@@ -23,6 +23,8 @@ pub(super) const MAX_LINE: usize = 2000;
 const MAX_ERRORS: usize = 5;
 /// The number of clusters that the marker names. More are counted, so that the marker stays short.
 const MAX_MARKER_CLUSTERS: usize = 20;
+/// The maximum number of digests that the hidden line lists, so that the verdict fits.
+const MAX_MARKER_DIGESTS: usize = 40;
 
 /// Returns the document as Markdown with at most `max` characters. `errors` are those of the clusters that could not be
 /// planned.
@@ -70,6 +72,11 @@ fn verdict(facts: &PlanFacts<'_>) -> MarkdownText {
         PlanVerdict::Failed => MarkdownText::marker([("failed", vec![facts.command()])]),
         _ => plan_marker(facts),
     };
+    // `comment --digests` reads them again.
+    let digests = facts.approvable_digests();
+    if (1..=MAX_MARKER_DIGESTS).contains(&digests.len()) {
+        out.push(&MarkdownText::marker([("approve", digests)]));
+    }
     let PlanTotals { changes, outside, .. } = facts.totals;
     let command = MarkdownText::markup(facts.command());
     let heading = match facts.verdict {

@@ -70,6 +70,15 @@ pub(crate) fn render_plan_summary(document: &PlanDocument, errors: &[DiagnosticJ
     out
 }
 
+/// Returns the summary of a command that failed before there was a plan.
+pub(crate) fn render_failure_summary(command: &'static str, errors: &[DiagnosticJson]) -> SlackText {
+    let mut out = SlackText::template("*rolecall {}: failed*\n", [SlackText::markup(command)]);
+    let reasons: Vec<(&'static str, &str)> =
+        errors.iter().map(|error| ("Error: {}\n", error.message.as_str())).collect();
+    push_texts(&reasons, &mut out);
+    out
+}
+
 /// Returns the policy and the clusters with changes, or all clusters if none has.
 fn place(facts: &PlanFacts<'_>) -> SlackText {
     let Some(policy) = facts.policy() else {
@@ -103,6 +112,10 @@ fn push_reasons(facts: &PlanFacts<'_>, out: &mut SlackText) {
     let guards = plans.iter().flat_map(|plan| &plan.guards.refused);
     let guards = guards.map(|finding| ("Refused by a guard: {}\n", finding.message.as_str()));
     let reasons: Vec<(&'static str, &str)> = errors.chain(invariants).chain(guards).collect();
+    push_texts(&reasons, out);
+}
+
+fn push_texts(reasons: &[(&'static str, &str)], out: &mut SlackText) {
     for (template, text) in reasons.iter().take(MAX_REASONS) {
         out.push(&SlackText::template(template, [SlackText::code(text, MAX_MESSAGE)]));
     }

@@ -67,6 +67,7 @@ fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) 
     let marks_no_impact = plan.access_changes.as_ref().is_some_and(|access| !access.is_empty());
     let access = plan.access_changes.as_deref().unwrap_or_default();
     push_changes((&plan.changes, access), marks_no_impact, options, &mut out);
+    out.append(&render_aws_auth_diff(plan, options.style));
     if let Some(access) = &plan.access_changes {
         out.append(&access_changes::render_access_changes(access, &plan.changes, options));
     }
@@ -75,6 +76,26 @@ fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) 
     out.append(&render_unproven(plan));
     out.line(&plan_totals(plan));
     out.line(&format!("Digest {}", options.digest));
+    out
+}
+
+/// Returns the change to the text of aws-auth, if it was asked for.
+fn render_aws_auth_diff(plan: &Plan, style: TextStyle) -> TerminalText {
+    let Some(lines) = plan.aws_auth_diff.as_ref().filter(|lines| !lines.is_empty()) else {
+        return TerminalText::default();
+    };
+    let mut out = TerminalText::from_line(&style.paint(StyleClass::Heading, "Text of aws-auth"));
+    for line in lines {
+        let line = escape_control(line);
+        let line = match line.chars().next() {
+            Some('+') => style.paint(StyleClass::Added, &line),
+            Some('-') => style.paint(StyleClass::Removed, &line),
+            Some('@') => style.paint(StyleClass::Location, &line),
+            _ => line,
+        };
+        out.line(&format!("  {line}"));
+    }
+    out.blank_line();
     out
 }
 

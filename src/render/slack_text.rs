@@ -16,7 +16,7 @@ impl SlackText {
 
     /// Returns the template with each `{}` replaced by the next part.
     pub(crate) fn template<const N: usize>(template: &'static str, parts: [Self; N]) -> Self {
-        Self(fill_template(template, parts.iter().map(|part| part.0.as_str())))
+        Self(fill_template(template, parts.into_iter().map(|part| part.0)))
     }
 
     /// Returns a foreign text as code, with at most `max` characters and an ellipsis.

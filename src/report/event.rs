@@ -215,7 +215,7 @@ pub(crate) struct CallerJson {
     pub(crate) arn: Option<String>,
 }
 
-/// What an apply is made from, and by whom.
+/// What an apply is made from, and who runs it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct RunJson {

@@ -88,6 +88,10 @@ pub(crate) struct PlanJson {
     pub(crate) summary: SummaryJson,
     /// The changes. Empty: the cluster matches the policy.
     pub(crate) changes: Vec<ChangeJson>,
+    /// The change to the text of aws-auth as the lines of a unified diff, one after the other for each key. Empty: the text
+    /// stays as it is. Null if the command was run without `--aws-auth-diff` or `--full`.
+    #[serde(default)]
+    pub(crate) aws_auth_diff: Option<Vec<String>>,
     /// How the plan changes what subjects are allowed to do. Empty: it does not. Null if this was not computed, as
     /// by `drift`.
     pub(crate) access: Option<Vec<AccessChangeJson>>,
@@ -155,6 +159,7 @@ impl PlanJson {
             digest: digest.to_owned(),
             summary: SummaryJson::from(plan),
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
+            aws_auth_diff: plan.aws_auth_diff.clone(),
             access: plan.access_changes.as_ref().map(|changes| changes.iter().map(AccessChangeJson::from).collect()),
             steps: plan.steps.iter().map(StepJson::from).collect(),
             waits: plan.waits.iter().map(TokenWaitJson::from).collect(),

@@ -48,6 +48,7 @@ impl TryFrom<PlanJson> for Plan {
             limits: plan.limits.into(),
             invariants: convert_all(plan.invariants)?,
             namespace_selections: plan.namespace_selections.into_iter().map(NamespaceSelection::from).collect(),
+            aws_auth_diff: plan.aws_auth_diff,
             // The warnings were printed when the plan was made.
             warnings: Vec::new(),
         })

@@ -15,6 +15,8 @@
     reason = "tests panic on failure and use files, processes and the clock"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod console;
 mod examples;
 mod links;

@@ -90,7 +90,13 @@ impl Workflow {
     }
 
     /// Runs all jobs in the order of their names, those that need another after it. A job whose need failed is skipped.
-    pub(crate) fn run(&self, scratch: &Scratch, context: &BTreeMap<&str, &str>) -> BTreeMap<String, JobRun> {
+    /// `env` are the variables that GitHub sets.
+    pub(crate) fn run(
+        &self,
+        scratch: &Scratch,
+        context: &BTreeMap<&str, &str>,
+        env: &[(&str, String)],
+    ) -> BTreeMap<String, JobRun> {
         let mut runs: BTreeMap<String, JobRun> = BTreeMap::new();
         while let Some((name, job)) = self.jobs.iter().find(|(name, job)| {
             !runs.contains_key(*name) && job.needs.as_ref().is_none_or(|need| runs.contains_key(need))
@@ -99,7 +105,7 @@ impl Workflow {
             let run = if is_skipped {
                 JobRun { succeeded: false, log: "skipped".to_owned() }
             } else {
-                self.run_job(job, scratch, context)
+                self.run_job(job, scratch, context, env)
             };
             runs.insert(name.clone(), run);
         }
@@ -107,7 +113,7 @@ impl Workflow {
         runs
     }
 
-    fn run_job(&self, job: &Job, scratch: &Scratch, context: &BTreeMap<&str, &str>) -> JobRun {
+    fn run_job(&self, job: &Job, scratch: &Scratch, context: &BTreeMap<&str, &str>, env: &[(&str, String)]) -> JobRun {
         let mut run = JobRun { succeeded: true, log: String::new() };
         let mut outputs: BTreeMap<String, String> = BTreeMap::new();
         for step in &job.steps {
@@ -132,7 +138,7 @@ impl Workflow {
             command.args(shell(step.shell.as_ref().or(self.defaults.run.shell.as_ref())));
             command.args(["-c", script]);
             command.env("GITHUB_OUTPUT", &output_file).env("GITHUB_STEP_SUMMARY", &summary);
-            command.env("GITHUB_REPOSITORY", "example/access").env("GITHUB_SHA", "3f2c1d9");
+            command.envs(env.iter().map(|(key, value)| (*key, value)));
             for (key, value) in self.env.iter().chain(&job.env).chain(&step.env) {
                 command.env(key, evaluate(value, context, &outputs));
             }

@@ -6,18 +6,16 @@ use super::console::Scratch;
 use super::markdown::blocks;
 use super::workflow::{JobRun, Workflow};
 use super::{documents, read, root};
+use crate::common::forge_double::{ForgeDouble, ForgeState, TOKEN};
 
-/// `gh`, with the comments of one pull request in a file. Any call that the workflows do not make fails.
+/// `gh`, which opens an issue. Any other call fails.
 const GH: &str = r#"
 set -euo pipefail
-case "$1 $2" in
-    "pr comment") [ "$3 $4" = "7 --body-file" ]; cat "$5" >> "$HOME/comments" ;;
-    "issue create") [ "$3 $5" = "--title --body-file" ]; cat "$6" > "$HOME/issue" ;;
-    "api repos/example/access/commits/3f2c1d9/pulls") echo 7 ;;
-    "api --paginate") [ "$3" = repos/example/access/issues/7/comments ]; cat "$HOME/comments" ;;
-    *) echo "unexpected: gh $*" >&2; exit 64 ;;
-esac
+[ "$1 $2 $3 $5" = "issue create --title --body-file" ] || { echo "unexpected: gh $*" >&2; exit 64; }
+cat "$6" > "$HOME/issue"
 "#;
+/// The commit on the main branch that the pull request is merged as.
+const MERGE: &str = "3f2c1d9";
 /// An invariant that the recipes violate: team A can patch deployments in its namespace.
 const VIOLATED: &str = r#"
 [[invariants]]
@@ -26,23 +24,53 @@ group = "team-a"
 cannot = { verb = "patch", resource = "deployments.apps", namespace = "team-a" }
 "#;
 
-/// A repository with a policy in `access/`, whose cluster is a snapshot.
-fn repository() -> Scratch {
-    let scratch = Scratch::new();
-    super::copy_folder(&root().join("examples/recipes"), &scratch.path().join("access"));
-    scratch.stub("gh", GH);
-    scratch.stub("aws", "[ \"$1 $2\" = 'eks update-kubeconfig' ]");
-    scratch.stub("cargo", "[ \"$1\" = install ]");
-    scratch
+/// A repository with a policy in `access/`, whose cluster is a snapshot, and its forge.
+struct Repository {
+    scratch: Scratch,
+    forge: ForgeDouble,
 }
 
-fn run(scratch: &Scratch, workflow: &str) -> BTreeMap<String, JobRun> {
-    let context = BTreeMap::from([
-        ("github.token", "token"),
-        ("github.event.pull_request.number", "7"),
-        ("github.event.pull_request.head.sha", "77aa01"),
-    ]);
-    Workflow::read(&root().join("examples/ci").join(workflow)).run(scratch, &context)
+impl Repository {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        super::copy_folder(&root().join("examples/recipes"), &scratch.path().join("access"));
+        scratch.stub("gh", GH);
+        scratch.stub("aws", "[ \"$1 $2\" = 'eks update-kubeconfig' ]");
+        scratch.stub("cargo", "[ \"$1\" = install ]");
+        // The token of a workflow is that of an app.
+        Self { scratch, forge: ForgeDouble::new(ForgeState { has_app_token: true, ..ForgeState::default() }) }
+    }
+
+    fn run(&self, workflow: &str, git_ref: &str) -> BTreeMap<String, JobRun> {
+        let context = BTreeMap::from([("github.token", TOKEN)]);
+        let env = [
+            ("GITHUB_ACTIONS", "true".to_owned()),
+            ("GITHUB_API_URL", format!("{}/api/v3", self.forge.server.url())),
+            ("GITHUB_REPOSITORY", "org/access".to_owned()),
+            ("GITHUB_REF", git_ref.to_owned()),
+            ("GITHUB_SHA", MERGE.to_owned()),
+        ];
+        Workflow::read(&root().join("examples/ci").join(workflow)).run(&self.scratch, &context, &env)
+    }
+
+    /// Runs the workflow of pull requests.
+    fn plan(&self) -> BTreeMap<String, JobRun> {
+        self.run("plan.yml", "refs/pull/12/merge")
+    }
+
+    /// Merges the pull request and runs the workflow of the main branch.
+    fn merge_and_apply(&self) -> BTreeMap<String, JobRun> {
+        self.forge.merge(MERGE);
+        self.run("apply.yml", "refs/heads/main")
+    }
+
+    /// The only comment.
+    #[track_caller]
+    fn comment(&self) -> String {
+        let comments = self.forge.comments();
+        assert_eq!(comments.len(), 1);
+        comments[0].body.clone()
+    }
 }
 
 #[track_caller]
@@ -91,98 +119,112 @@ fn yaml_blocks_are_workflows_of_examples() {
 
 #[test]
 fn reviewed_plan_is_applied() {
-    let scratch = repository();
-    passes(&run(&scratch, "plan.yml"));
-    let comment = read(&scratch.path().join("comments"));
-    assert!(comment.starts_with("rolecall plan of 77aa01\n\n    prod "), "{comment}");
-    passes(&run(&scratch, "apply.yml"));
-    assert_eq!(plan_code(&scratch), Some(0));
+    let repository = Repository::new();
+    let scratch = &repository.scratch;
+    passes(&repository.plan());
+    let comment = repository.comment();
+    assert!(comment.contains("### 📝 rolecall plan: "), "{comment}");
+    passes(&repository.merge_and_apply());
+    assert_eq!(plan_code(scratch), Some(0));
     let backups = std::fs::read_dir(scratch.path().join("backup")).unwrap().count();
     assert_eq!(backups, 1);
 }
 
 #[test]
 fn refused_plan_fails_the_job_and_is_commented() {
-    let scratch = repository();
-    add_to_policy(&scratch, VIOLATED);
-    fails(&run(&scratch, "plan.yml"), "plan", "team A changes nothing in team-a");
-    let comment = read(&scratch.path().join("comments"));
-    assert!(comment.contains("    error: "), "{comment}");
+    let repository = Repository::new();
+    passes(&repository.plan());
+    add_to_policy(&repository.scratch, VIOLATED);
+    fails(&repository.plan(), "plan", "team A changes nothing in team-a");
+    let comment = repository.comment();
+    assert!(comment.contains("### ⛔ rolecall plan: refused"), "{comment}");
+    // The plan that was commented before is not applied either.
+    let before = cluster(&repository.scratch);
+    fails(&repository.merge_and_apply(), "apply", "team A changes nothing in team-a");
+    assert_eq!(cluster(&repository.scratch), before);
 }
 
 #[test]
 fn invalid_policy_fails_the_job_and_is_commented() {
-    let scratch = repository();
-    add_to_policy(&scratch, "[groups.x]\nmember = []\n");
-    fails(&run(&scratch, "plan.yml"), "plan", "member");
-    assert!(read(&scratch.path().join("comments")).contains("    error: "));
+    let repository = Repository::new();
+    add_to_policy(&repository.scratch, "[groups.x]\nmember = []\n");
+    fails(&repository.plan(), "plan", "member");
+    let comment = repository.comment();
+    assert!(comment.contains("### ❌ rolecall plan: failed"), "{comment}");
 }
 
 #[test]
 fn cluster_that_changed_since_the_review_is_not_written() {
-    let scratch = repository();
-    passes(&run(&scratch, "plan.yml"));
-    let changed = cluster(&scratch).replace("role/break-glass", "role/other");
-    std::fs::write(scratch.path().join("access/cluster.yaml"), &changed).unwrap();
-    fails(&run(&scratch, "apply.yml"), "apply", "digest");
-    assert_eq!(cluster(&scratch), changed);
+    let repository = Repository::new();
+    passes(&repository.plan());
+    let changed = cluster(&repository.scratch).replace("role/break-glass", "role/other");
+    std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &changed).unwrap();
+    fails(&repository.merge_and_apply(), "apply", "digest");
+    assert_eq!(cluster(&repository.scratch), changed);
 }
 
 #[test]
 fn only_the_last_commented_plan_counts() {
-    let scratch = repository();
-    passes(&run(&scratch, "plan.yml"));
-    add_to_policy(&scratch, "[groups.new]\n[bindings.new]\ncluster-role = \"view\"\ngroups = [\"new\"]\n");
-    let before = cluster(&scratch);
-    fails(&run(&scratch, "apply.yml"), "apply", "digest");
-    assert_eq!(cluster(&scratch), before);
-    passes(&run(&scratch, "plan.yml"));
-    passes(&run(&scratch, "apply.yml"));
-    assert_eq!(plan_code(&scratch), Some(0));
+    let repository = Repository::new();
+    let scratch = &repository.scratch;
+    passes(&repository.plan());
+    add_to_policy(scratch, "[groups.new]\n[bindings.new]\ncluster-role = \"view\"\ngroups = [\"new\"]\n");
+    let before = cluster(scratch);
+    fails(&repository.merge_and_apply(), "apply", "digest");
+    assert_eq!(cluster(scratch), before);
+    passes(&repository.plan());
+    repository.comment();
+    passes(&repository.merge_and_apply());
+    assert_eq!(plan_code(scratch), Some(0));
 }
 
 #[test]
 fn merge_without_changes_passes_only_while_nothing_is_to_be_changed() {
-    let scratch = repository();
-    passes(&run(&scratch, "plan.yml"));
-    passes(&run(&scratch, "apply.yml"));
-    passes(&run(&scratch, "plan.yml"));
-    passes(&run(&scratch, "apply.yml"));
+    let repository = Repository::new();
+    for _ in 0..2 {
+        passes(&repository.plan());
+        passes(&repository.merge_and_apply());
+    }
     let reverted = read(&root().join("examples/recipes/cluster.yaml"));
-    std::fs::write(scratch.path().join("access/cluster.yaml"), reverted).unwrap();
-    fails(&run(&scratch, "apply.yml"), "apply", "to add");
+    std::fs::write(repository.scratch.path().join("access/cluster.yaml"), reverted).unwrap();
+    fails(&repository.merge_and_apply(), "apply", "to add");
 }
 
 #[test]
 fn saved_plan_is_applied_by_the_second_job() {
-    let scratch = repository();
-    passes(&run(&scratch, "plan-and-apply.yml"));
-    assert_eq!(plan_code(&scratch), Some(0));
+    let repository = Repository::new();
+    let run = || repository.run("plan-and-apply.yml", "refs/heads/main");
+    passes(&run());
+    let summary = read(&repository.scratch.path().join(".github-summary"));
+    assert!(summary.contains("### 📝 rolecall plan: "), "{summary}");
+    assert_eq!(plan_code(&repository.scratch), Some(0));
     // A plan without changes is applied too.
-    passes(&run(&scratch, "plan-and-apply.yml"));
+    passes(&run());
 }
 
 #[test]
 fn refused_plan_is_not_passed_on_to_the_second_job() {
-    let scratch = repository();
-    add_to_policy(&scratch, VIOLATED);
-    let before = cluster(&scratch);
-    let runs = run(&scratch, "plan-and-apply.yml");
+    let repository = Repository::new();
+    add_to_policy(&repository.scratch, VIOLATED);
+    let before = cluster(&repository.scratch);
+    let runs = repository.run("plan-and-apply.yml", "refs/heads/main");
     fails(&runs, "plan", "team A changes nothing in team-a");
     fails(&runs, "apply", "skipped");
-    assert_eq!(cluster(&scratch), before);
+    assert_eq!(cluster(&repository.scratch), before);
 }
 
 #[test]
 fn drift_opens_an_issue_and_fails_the_job() {
-    let scratch = repository();
+    let repository = Repository::new();
+    let scratch = &repository.scratch;
     let done = scratch.bash().args(["-c", "rolecall apply access/ --auto-approve"]).output().unwrap();
     assert!(done.status.success());
-    passes(&run(&scratch, "drift.yml"));
+    let drift = || repository.run("drift.yml", "refs/heads/main");
+    passes(&drift());
     assert!(!scratch.path().join("issue").exists());
-    let changed = cluster(&scratch).replace("  - deployments\n", "  - deployments\n  - statefulsets\n");
+    let changed = cluster(scratch).replace("  - deployments\n", "  - deployments\n  - statefulsets\n");
     std::fs::write(scratch.path().join("access/cluster.yaml"), changed).unwrap();
-    fails(&run(&scratch, "drift.yml"), "drift", "statefulsets");
+    assert!(!drift()["drift"].succeeded);
     assert!(read(&scratch.path().join("issue")).contains("statefulsets"));
 }
 

@@ -1,16 +1,13 @@
 //! `rolecall comment` against doubles of the APIs of GitHub and GitLab on the loopback interface.
 
-use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::common::forge_double::{Comment, ForgeDouble, ForgeState, OWN, STRANGER, TOKEN};
 use crate::common::hostile_server::{HostileRequest, HostileServer, respond, respond_json};
 use crate::common::sandbox::{RunOutput, Sandbox};
-
-const TOKEN: &str = "ghs_0123456789abcdefSECRET";
 
 const SNAPSHOT: &str = r#"
 apiVersion: v1
@@ -28,104 +25,6 @@ fn policy(user: &str) -> String {
         "[policy]\nname = \"platform\"\n[clusters.prod]\nsnapshot = \"cluster.yaml\"\n\
          [bindings.viewers]\ncluster-role = \"view\"\nusers = [\"{user}\"]\n"
     )
-}
-
-/// A comment of the double.
-#[derive(Debug, Clone)]
-struct Comment {
-    id: u64,
-    author: u64,
-    body: String,
-    is_system: bool,
-}
-
-/// What the forge has, and how it fails.
-#[derive(Default)]
-struct ForgeState {
-    comments: Vec<Comment>,
-    /// The next answers to writes, instead of the right ones. The comment is stored if the flag is set.
-    faults: VecDeque<(u16, &'static str, bool)>,
-    /// Whether `/user` is refused, as for the token of a workflow.
-    has_app_token: bool,
-}
-
-const OWN: u64 = 7;
-const STRANGER: u64 = 8;
-
-struct ForgeDouble {
-    server: HostileServer,
-    state: Arc<Mutex<ForgeState>>,
-}
-
-impl ForgeDouble {
-    fn new(state: ForgeState) -> Self {
-        let state = Arc::new(Mutex::new(state));
-        let in_server = state.clone();
-        let server = HostileServer::start(move |request, stream| answer(request, stream, &in_server));
-        Self { server, state }
-    }
-
-    fn comments(&self) -> Vec<Comment> {
-        self.state.lock().unwrap().comments.clone()
-    }
-
-    fn fail_next(&self, status: u16, headers: &'static str, is_stored: bool) {
-        self.state.lock().unwrap().faults.push_back((status, headers, is_stored));
-    }
-}
-
-/// Answers like GitHub below `/api/v3`, and like GitLab below `/api/v4`.
-fn answer(request: &HostileRequest, stream: &mut TcpStream, state: &Mutex<ForgeState>) -> std::io::Result<()> {
-    let mut state = state.lock().unwrap();
-    if request.authorization.as_deref() != Some(&format!("Bearer {TOKEN}")) {
-        return respond_json(stream, 401, &json!({ "message": "Bad credentials" }));
-    }
-    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-    let to_json = |comment: &Comment| {
-        json!({
-            "id": comment.id, "body": comment.body, "system": comment.is_system,
-            "user": { "id": comment.author, "login": if comment.author == OWN { "github-actions[bot]" } else { "mallory" } },
-            "author": { "id": comment.author, "username": if comment.author == OWN { "bot" } else { "mallory" } },
-        })
-    };
-    let is_user = path.ends_with("/user");
-    if is_user && state.has_app_token {
-        return respond_json(stream, 403, &json!({ "message": "Resource not accessible by integration" }));
-    }
-    if is_user {
-        return respond_json(stream, 200, &json!({ "id": OWN, "login": "bot" }));
-    }
-    if path == "/api/graphql" {
-        return respond_json(stream, 200, &json!({ "data": { "viewer": { "login": "github-actions[bot]" } } }));
-    }
-    let list = ["/api/v3/repos/org/access/issues/12/comments", "/api/v4/projects/org%2Faccess/merge_requests/12/notes"];
-    let one = ["/api/v3/repos/org/access/issues/comments/", "/api/v4/projects/org%2Faccess/merge_requests/12/notes/"];
-    let text =
-        serde_json::from_str::<Value>(&request.body).ok().and_then(|body| Some(body["body"].as_str()?.to_owned()));
-    match request.method.as_str() {
-        "GET" if list.contains(&path) => {
-            let page = query.split('&').find_map(|pair| pair.strip_prefix("page=")).unwrap().parse::<usize>().unwrap();
-            let comments: Vec<Value> = state.comments.iter().skip((page - 1) * 100).take(100).map(to_json).collect();
-            respond_json(stream, 200, &Value::Array(comments))
-        }
-        "POST" if list.contains(&path) => {
-            let fault = state.faults.pop_front();
-            if fault.is_none_or(|(_, _, is_stored)| is_stored) {
-                let id = 1000 + state.comments.len() as u64;
-                state.comments.push(Comment { id, author: OWN, body: text.unwrap(), is_system: false });
-            }
-            match fault {
-                Some((status, headers, _)) => respond(stream, status, headers, br#"{"message":"it failed"}"#),
-                None => respond_json(stream, 201, &json!({ "id": 1 })),
-            }
-        }
-        "PATCH" | "PUT" => {
-            let id = one.iter().find_map(|start| path.strip_prefix(start)).unwrap().parse::<u64>().unwrap();
-            state.comments.iter_mut().find(|comment| comment.id == id).unwrap().body = text.unwrap();
-            respond_json(stream, 200, &json!({ "id": id }))
-        }
-        _ => respond_json(stream, 404, &json!({ "message": "Not Found" })),
-    }
 }
 
 fn sandbox() -> Sandbox {
@@ -348,4 +247,41 @@ fn number_of_the_pull_request_comes_from_the_event() {
     sandbox.write("event.json", r#"{ "issue": { "number": 12 } }"#);
     let output = comment(&sandbox, &double.server.url(), &env, &["plan.md"]);
     assert!(output.stderr.contains("the number of the pull request is not known"), "{}", output.stderr);
+}
+
+/// After the merge, the commit on the main branch leads to the pull request, and its comments to the digests. A comment of
+/// a stranger approves nothing.
+#[test]
+fn digests_come_from_the_own_comments_of_the_merged_pull_request() {
+    for (ours, commit, number) in
+        [(GITHUB, "GITHUB_SHA", "GITHUB_REF"), (GITLAB, "CI_COMMIT_SHA", "CI_MERGE_REQUEST_IID")]
+    {
+        let sandbox = sandbox();
+        plan(&sandbox);
+        let (start, rest) =
+            sandbox.read("plan.md").split_once("approve=sha256%3A").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let forged = format!("{start}approve=sha256%3A{}{}", "0".repeat(64), &rest[64..]);
+        let stranger = Comment { id: 1, author: STRANGER, body: forged, is_system: false };
+        let double = ForgeDouble::new(ForgeState { comments: vec![stranger], ..ForgeState::default() });
+        let url = double.server.url();
+        let after_merge: Vec<(&str, &str)> =
+            ours.iter().copied().filter(|(name, _)| *name != number).chain([(commit, "3f2c1d9")]).collect();
+        let digests = |expected: &str, note: &str| {
+            let output = comment(&sandbox, &url, &after_merge, &["--digests"]);
+            assert_eq!((output.exit_code, output.stdout.as_str()), (0, expected), "{}", output.stderr);
+            assert!(output.stderr.contains(note), "{}", output.stderr);
+        };
+        digests("", "the commit 3f2c1d9 was not made by merging a pull request");
+        double.merge("3f2c1d9");
+        digests("", "has no comment with a plan that can be applied");
+        assert_eq!(comment(&sandbox, &url, &ours, &["plan.md"]).exit_code, 0);
+        let text = sandbox.run(&["plan", "access.toml"]).stdout;
+        let digest = text.lines().find_map(|line| line.strip_prefix("Digest ")).unwrap();
+        digests(&format!("{digest}\n"), "");
+        // A later push that is refused, or changes nothing, leaves nothing to apply.
+        sandbox.write("access.toml", "[policy\n");
+        plan(&sandbox);
+        assert_eq!(comment(&sandbox, &url, &ours, &["plan.md"]).exit_code, 0);
+        digests("", "has no comment with a plan that can be applied");
+    }
 }

@@ -87,7 +87,7 @@ fn apply_records_each_write_with_its_author_plan_commit_and_versions() {
         assert_eq!((&record["digest"], &record["policy"]), (&digest, &json!("events")));
         assert_eq!(record["policy-commit"], json!(COMMIT));
         assert_eq!(record["cluster-name"], json!("prod"));
-        assert_eq!(record["caller"]["username"], json!("test-cluster-admin"), "{record:#}");
+        assert_eq!(record["caller"]["username"], json!("admin"), "{record:#}");
         assert_eq!(record["error"], Value::Null);
         let created = record["object"]["kind"] != "ConfigMap";
         assert_eq!(record["result"], json!(if created { "created" } else { "changed" }), "{record:#}");
@@ -117,7 +117,7 @@ fn apply_records_each_write_with_its_author_plan_commit_and_versions() {
     assert_eq!(
         change["changes"][0]["fields"][0]["values"],
         json!([
-            { "value": "get pods", "op": "remove" }, { "value": "get, list pods", "op": "add" },
+            { "op": "unchanged", "value": "get" }, { "op": "add", "value": "list" },
         ]),
         "{change:#}"
     );

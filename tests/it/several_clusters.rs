@@ -181,7 +181,8 @@ fn failed_write_stops_the_clusters_that_are_not_started() {
         sandbox.write("a.yaml", &snapshot("a")).write("c.yaml", &snapshot("c"));
         let output = sandbox.run(&["apply", "--auto-approve", "--parallel", parallel]);
         assert_eq!(output.exit_code, 1, "{}{}", output.stdout, output.stderr);
-        assert!(output.stderr.contains("could not create ClusterRole reader: not today"), "{}", output.stderr);
+        let expected = "error: b (context admin): could not create ClusterRole reader: invalid object: not today";
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
         assert!(sandbox.read("a.yaml").contains("rolecall/policy"), "{}", output.stderr);
         assert_eq!(sandbox.read("c.yaml").contains("rolecall/policy"), writes_last, "{}", output.stderr);
         assert_eq!(output.stderr.contains("Not started: c (snapshot c.yaml)\n"), !writes_last, "{}", output.stderr);

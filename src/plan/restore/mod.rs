@@ -151,6 +151,7 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
         limits: applied.limits.clone(),
         invariants: applied.invariants.clone(),
         namespace_selections: Vec::new(),
+        aws_auth_diff: None,
         warnings,
     })
 }

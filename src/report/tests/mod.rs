@@ -228,6 +228,7 @@ fn digest_of_a_plan_is_stable() {
             selector: SavedNamespaceSelector::Glob("team-*".to_owned()),
             namespaces: std::iter::once("team-a".to_owned()).collect(),
         }],
+        aws_auth_diff: None,
         warnings: Vec::new(),
     };
     assert_eq!(digest(&plan).unwrap(), "sha256:95ab2dee2ae984b7d3c3f7c5eaaf07edc629e1216c1ad76405ddb9cff702624b");
