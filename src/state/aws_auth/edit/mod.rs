@@ -163,7 +163,7 @@ fn root_list(document: &YamlDocument) -> Option<&YamlSequence> {
 /// document, and accepts `[]` with any text after it. A block list in place of the brackets would continue in that text.
 fn is_document_ended(text: &str, document: &YamlDocument) -> bool {
     let rest = text.get(document.span.end..).unwrap_or_default();
-    let content = rest.lines().map(str::trim_end).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let content = rest.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     content.is_none_or(|line| line.starts_with("---") || line.starts_with("..."))
 }
 
