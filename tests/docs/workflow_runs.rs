@@ -18,6 +18,7 @@ cat "$6" > "$HOME/issue"
 "#;
 /// The commit on the main branch that the pull request is merged as.
 const MERGE: &str = "3f2c1d9";
+const STALE: &str = "the plan does not match the approved digest";
 /// An invariant that the recipes violate: team A can patch deployments in its namespace.
 const VIOLATED: &str = r#"
 [[invariants]]
@@ -160,9 +161,10 @@ fn invalid_policy_fails_the_job_and_is_commented() {
 fn cluster_that_changed_since_the_review_is_not_written() {
     let repository = Repository::new();
     passes(&repository.plan());
-    let changed = cluster(&repository.scratch).replace("role/break-glass", "role/other");
+    // Another tool has written aws-auth.
+    let changed = cluster(&repository.scratch).replace("\"1204\"", "\"1205\"");
     std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &changed).unwrap();
-    fails(&repository.merge_and_apply(), "apply", "digest");
+    fails(&repository.merge_and_apply(), "apply", STALE);
     assert_eq!(cluster(&repository.scratch), changed);
 }
 
@@ -173,7 +175,7 @@ fn only_the_last_commented_plan_counts() {
     passes(&repository.plan());
     add_to_policy(scratch, "[groups.new]\n[bindings.new]\ncluster-role = \"view\"\ngroups = [\"new\"]\n");
     let before = cluster(scratch);
-    fails(&repository.merge_and_apply(), "apply", "digest");
+    fails(&repository.merge_and_apply(), "apply", STALE);
     assert_eq!(cluster(scratch), before);
     passes(&repository.plan());
     repository.comment();
@@ -269,10 +271,10 @@ fn gitlab_pipeline_comments_and_applies_what_was_reviewed() {
     assert!(planned.succeeded, "{}", planned.log);
     repository.forge.merge(MERGE);
     let reviewed = cluster(&repository.scratch);
-    let changed = reviewed.replace("role/break-glass", "role/other");
+    let changed = reviewed.replace("\"1204\"", "\"1205\"");
     std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &changed).unwrap();
     let stale = repository.run_gitlab("access-apply", &merge);
-    assert!(!stale.succeeded && stale.log.contains("digest"), "{}", stale.log);
+    assert!(!stale.succeeded && stale.log.contains(STALE), "{}", stale.log);
     std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &reviewed).unwrap();
     let applied = repository.run_gitlab("access-apply", &merge);
     assert!(applied.succeeded, "{}", applied.log);
