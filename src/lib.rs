@@ -18,6 +18,7 @@
 //! 13. `cluster`, `forge`, `apply`: the connections to clusters and forges, and the writes
 //! 14. `ops`: the use cases
 //! 15. `cli`: the commands: from arguments to output
+//! 16. `fuzz`: what must be true of every input, for `fuzz/` and the tests
 
 #[expect(dead_code, reason = "some functions are used only by the tests")]
 mod access;

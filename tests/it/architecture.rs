@@ -10,7 +10,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "names",
     "diagnostic",
     "yaml",
@@ -30,6 +30,7 @@ const LAYERS: [&str; 19] = [
     "apply",
     "ops",
     "cli",
+    "fuzz",
 ];
 /// The first module that may read files, open sockets, ask the clock or write to a terminal.
 const FIRST_IMPURE_LAYER: &str = "files";

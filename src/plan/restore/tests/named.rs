@@ -233,7 +233,10 @@ fn one_write_of_aws_auth_is_taken_back_from_what_others_wrote_since() {
     objects.write(&key, &undo.write.unwrap());
     let text = objects.text(Section::Roles);
     // The entry has the lines that it had.
-    assert!(text.contains("role/since") && text.contains("role/a\n  username: a\n") && !text.contains("role/b"), "{text}");
+    assert!(
+        text.contains("role/since") && text.contains("role/a\n  username: a\n") && !text.contains("role/b"),
+        "{text}"
+    );
     let undo = undo_aws_auth_write("ta", Some(&before), write, objects.objects.get(&key)).unwrap();
     assert_eq!(undo.write, None);
 }

@@ -159,6 +159,14 @@ fn root_list(document: &YamlDocument) -> Option<&YamlSequence> {
     }
 }
 
+/// Returns whether a marker ends the document before the content that follows it. The authenticator reads only the first
+/// document, and accepts `[]` with any text after it. A block list in place of the brackets would continue in that text.
+fn is_document_ended(text: &str, document: &YamlDocument) -> bool {
+    let rest = text.get(document.span.end..).unwrap_or_default();
+    let content = rest.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    content.is_none_or(|line| line.starts_with("---") || line.starts_with("..."))
+}
+
 fn plan_splices(
     section: Section,
     text: &str,
@@ -172,6 +180,11 @@ fn plan_splices(
             return Ok(Vec::new());
         }
         let document = before.document.as_ref();
+        if let Some(line) = before.extra_document_line
+            && document.is_some_and(|document| !is_document_ended(text, document))
+        {
+            return Err(EditError::UnsupportedLayout { line, reason: "the text follows the end of the list" });
+        }
         return Ok(add::add_to_empty_section(section, lines, document, &plan.additions));
     };
     let nodes = list.items.iter().map(|item| &item.node);
