@@ -16,7 +16,7 @@ use crate::diagnostic::closest_match;
 const HELP_WIDTH: usize = 100;
 
 /// Commands of other tools and synonyms, with the command of rolecall for the same task.
-const EQUIVALENT_COMMANDS: [(&str, &str); 30] = [
+const EQUIVALENT_COMMANDS: [(&str, &str); 29] = [
     ("auth", "can"),
     ("can-i", "can"),
     ("check", "validate"),
@@ -38,7 +38,6 @@ const EQUIVALENT_COMMANDS: [(&str, &str); 30] = [
     ("revert", "restore"),
     ("rights", "permissions"),
     ("rollback", "restore"),
-    ("show", "access"),
     ("status", "drift"),
     ("sync", "apply"),
     ("test", "validate"),

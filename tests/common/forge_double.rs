@@ -52,6 +52,11 @@ impl ForgeDouble {
         self.state.lock().unwrap().comments.clone()
     }
 
+    /// Lets `/user` answer, as for the token of a user.
+    pub fn let_user_be_read(&self) {
+        self.state.lock().unwrap().has_app_token = false;
+    }
+
     /// Merges the pull request as a commit of the main branch.
     pub fn merge(&self, commit: &str) {
         self.state.lock().unwrap().merged_as = Some(commit.to_owned());

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::console::Scratch;
 use super::markdown::blocks;
 use super::workflow::{JobRun, Workflow};
@@ -16,6 +18,7 @@ cat "$6" > "$HOME/issue"
 "#;
 /// The commit on the main branch that the pull request is merged as.
 const MERGE: &str = "3f2c1d9";
+const STALE: &str = "the plan does not match the approved digest";
 /// An invariant that the recipes violate: team A can patch deployments in its namespace.
 const VIOLATED: &str = r#"
 [[invariants]]
@@ -108,7 +111,8 @@ fn yaml_blocks_are_workflows_of_examples() {
             let place = format!("{}:{}", path.display(), block.line);
             let quoted = block.directive.as_deref().and_then(|directive| directive.strip_prefix("file: examples/ci/"));
             assert!(quoted.is_some(), "{place}: quote a workflow of examples/ci, which tests run");
-            if let Err(error) = Workflow::parse(&block.content) {
+            let is_github = block.content.starts_with("# .github/workflows/");
+            if let (true, Err(error)) = (is_github, Workflow::parse(&block.content)) {
                 panic!("{place}: {error}");
             }
             seen += 1;
@@ -157,9 +161,10 @@ fn invalid_policy_fails_the_job_and_is_commented() {
 fn cluster_that_changed_since_the_review_is_not_written() {
     let repository = Repository::new();
     passes(&repository.plan());
-    let changed = cluster(&repository.scratch).replace("role/break-glass", "role/other");
+    // Another tool has written aws-auth.
+    let changed = cluster(&repository.scratch).replace("\"1204\"", "\"1205\"");
     std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &changed).unwrap();
-    fails(&repository.merge_and_apply(), "apply", "digest");
+    fails(&repository.merge_and_apply(), "apply", STALE);
     assert_eq!(cluster(&repository.scratch), changed);
 }
 
@@ -170,7 +175,7 @@ fn only_the_last_commented_plan_counts() {
     passes(&repository.plan());
     add_to_policy(scratch, "[groups.new]\n[bindings.new]\ncluster-role = \"view\"\ngroups = [\"new\"]\n");
     let before = cluster(scratch);
-    fails(&repository.merge_and_apply(), "apply", "digest");
+    fails(&repository.merge_and_apply(), "apply", STALE);
     assert_eq!(cluster(scratch), before);
     passes(&repository.plan());
     repository.comment();
@@ -226,6 +231,79 @@ fn drift_opens_an_issue_and_fails_the_job() {
     std::fs::write(scratch.path().join("access/cluster.yaml"), changed).unwrap();
     assert!(!drift()["drift"].succeeded);
     assert!(read(&scratch.path().join("issue")).contains("statefulsets"));
+}
+
+impl Repository {
+    /// Runs a job of the GitLab pipeline as a runner does: `script` in one shell that stops at the first error, and then
+    /// `after_script`, which does not change the result.
+    fn run_gitlab(&self, job: &str, variables: &[(&str, &str)]) -> JobRun {
+        let pipeline: Value = serde_saphyr::from_str(&read(&root().join("examples/ci/gitlab-ci.yml"))).unwrap();
+        let run = |key: &str| {
+            let lines = pipeline[job][key].as_array().cloned().unwrap_or_default();
+            let script: Vec<&str> = lines.iter().map(|line| line.as_str().unwrap()).collect();
+            let mut command = self.scratch.bash();
+            command.args(["--noprofile", "--norc", "-c", &format!("set -eo pipefail\n{}", script.join("\n"))]);
+            command.env("GITLAB_CI", "true").env("CI_PROJECT_ID", "org/access").env("GITLAB_TOKEN", TOKEN);
+            command.env("CI_API_V4_URL", format!("{}/api/v4", self.forge.server.url()));
+            command.envs(variables.iter().copied());
+            command.output().unwrap()
+        };
+        let done = run("script");
+        let after = run("after_script");
+        let text = |output: &[u8]| String::from_utf8_lossy(output).into_owned();
+        let log = [&done.stdout, &done.stderr, &after.stdout, &after.stderr].map(|output| text(output)).concat();
+        JobRun { succeeded: done.status.success(), log }
+    }
+}
+
+#[test]
+fn gitlab_pipeline_comments_and_applies_what_was_reviewed() {
+    let repository = Repository::new();
+    repository.forge.let_user_be_read();
+    let request = [("CI_MERGE_REQUEST_IID", "12")];
+    let merge = [("CI_COMMIT_SHA", MERGE)];
+    add_to_policy(&repository.scratch, VIOLATED);
+    let refused = repository.run_gitlab("access-plan", &request);
+    assert!(!refused.succeeded && refused.log.contains("team A changes nothing in team-a"), "{}", refused.log);
+    assert!(repository.comment().contains("### ⛔ rolecall plan: refused"));
+    add_to_policy(&repository.scratch, "");
+    let planned = repository.run_gitlab("access-plan", &request);
+    assert!(planned.succeeded, "{}", planned.log);
+    repository.forge.merge(MERGE);
+    let reviewed = cluster(&repository.scratch);
+    let changed = reviewed.replace("\"1204\"", "\"1205\"");
+    std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &changed).unwrap();
+    let stale = repository.run_gitlab("access-apply", &merge);
+    assert!(!stale.succeeded && stale.log.contains(STALE), "{}", stale.log);
+    std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &reviewed).unwrap();
+    let applied = repository.run_gitlab("access-apply", &merge);
+    assert!(applied.succeeded, "{}", applied.log);
+    assert_eq!(plan_code(&repository.scratch), Some(0));
+}
+
+/// Atlantis runs each step with `sh -c` in the folder of the project, with the path of the plan in `PLANFILE`.
+#[test]
+fn atlantis_applies_the_saved_plan_and_no_refused_one() {
+    let config: Value = serde_saphyr::from_str(&read(&root().join("examples/ci/atlantis.yaml"))).unwrap();
+    let repository = Repository::new();
+    let scratch = &repository.scratch;
+    let run = |stage: &str| {
+        let steps = config["workflows"]["rolecall"][stage]["steps"].as_array().unwrap();
+        assert_eq!(steps.len(), 1);
+        let mut command = scratch.bash();
+        command.args(["-c", "cd \"$DIR\" && exec sh -c \"$STEP\""]);
+        command.env("DIR", config["projects"][0]["dir"].as_str().unwrap());
+        command.env("STEP", steps[0]["run"].as_str().unwrap());
+        command.env("PLANFILE", scratch.path().join("access.tfplan"));
+        command.output().unwrap().status.success()
+    };
+    add_to_policy(scratch, VIOLATED);
+    let before = cluster(scratch);
+    assert!(!run("plan") && !run("apply"));
+    assert_eq!(cluster(scratch), before);
+    add_to_policy(scratch, "");
+    assert!(run("plan") && run("apply"));
+    assert_eq!(plan_code(scratch), Some(0));
 }
 
 #[test]

@@ -342,7 +342,22 @@ fn text_of_aws_auth_is_shown_as_a_diff_on_request() {
     assert!(!plan(&[]).contains("Text of aws-auth"));
     let text = plan(&["--aws-auth-diff"]);
     let diff = text.split("Text of aws-auth\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    insta::assert_snapshot!(diff, @"");
+    insta::assert_snapshot!(diff, @"
+    --- aws-auth mapRoles
+    +++ aws-auth mapRoles
+    @@ -3,4 +3,10 @@
+       groups: [system:bootstrappers, system:nodes]
+     - rolearn: arn:aws:iam::111122223333:role/old
+       username: old
+    -  groups: [system:masters]
+    +  groups: []
+    +- rolearn: arn:aws:iam::111122223333:role/devs
+    +  username: arn:aws:iam::111122223333:role/devs
+    +  groups:
+    +    - developers
+    +- rolearn: arn:aws:iam::111122223333:role/sre
+    +  username: arn:aws:iam::111122223333:role/sre
+    ");
     assert!(
         plan(&["--full", "-o", "markdown"])
             .contains("</code>: text of aws-auth</summary>\n\n```diff\n--- aws-auth mapRoles\n")

@@ -195,9 +195,15 @@ fn every_policy_key_has_a_description_and_every_schema_an_id() {
     let mut missing = Vec::new();
     collect_undescribed(&policy, &policy, "", &mut missing);
     assert!(missing.is_empty(), "{missing:#?}");
-    for (name, version) in
-        [("policy", 1), ("plan", 2), ("diagnostics", 2), ("whoami", 2), ("access", 2), ("permissions", 2)]
-    {
+    for (name, version) in [
+        ("policy", 1),
+        ("plan", 2),
+        ("diagnostics", 2),
+        ("whoami", 2),
+        ("access", 2),
+        ("permissions", 2),
+        ("events", 2),
+    ] {
         let schema = schema(name);
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         assert_eq!(schema["$id"], format!("urn:rolecall:schema:{name}:{version}"));
