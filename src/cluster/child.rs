@@ -88,13 +88,17 @@ pub(super) fn kill_process_tree(pid: u32, leads_group: bool) {
         if found.is_empty() {
             break;
         }
-        found.iter().for_each(|pid| send(*pid, Signal::STOP));
+        for pid in &found {
+            send(*pid, Signal::STOP);
+        }
         tree.extend(found);
     }
     if leads_group && let Some(group) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, Signal::KILL);
     }
-    tree.iter().for_each(|pid| send(*pid, Signal::KILL));
+    for pid in tree {
+        send(pid, Signal::KILL);
+    }
 }
 
 #[cfg(not(unix))]
