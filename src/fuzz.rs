@@ -97,7 +97,9 @@ mod tests {
         let mut paths = Vec::new();
         add_files(&root.join("fuzz/corpus").join(target.name()), &mut paths);
         assert!(!paths.is_empty());
-        samples.iter().for_each(|folder| add_files(&root.join(folder), &mut paths));
+        for folder in samples {
+            add_files(&root.join(folder), &mut paths);
+        }
         let mut broken = Vec::new();
         for path in paths {
             let started = Instant::now();

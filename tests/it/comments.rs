@@ -213,7 +213,8 @@ fn wrong_input_is_refused_before_any_request() {
     sandbox.write("other.md", "# x\n").write("long.md", &(sandbox.read("plan.md") + &"x".repeat(70_000)));
     let double = ForgeDouble::new(ForgeState::default());
     let url = double.server.url();
-    let cases: [(&[(&str, &str)], &[&str], &str); 9] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 9] = [
         (&GITHUB, &["other.md"], "other.md is neither a saved plan nor Markdown of rolecall"),
         (&GITHUB, &["long.md"], "more than a comment can have"),
         (&GITHUB, &["gone.md"], "cannot read gone.md"),

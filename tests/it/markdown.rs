@@ -270,7 +270,7 @@ fn hostile_names_have_no_meaning_in_a_whole_document() {
         .unwrap();
         let items = json!([
             { "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "aws-auth", "namespace": "kube-system" },
-              "data": { "mapRoles": entries.replace('\u{202e}', "").replace('\u{200b}', "") } },
+              "data": { "mapRoles": entries.replace(['\u{202e}', '\u{200b}'], "") } },
             { "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": { "name": "reader" },
               "rules": [{ "apiGroups": [name], "resources": [name], "resourceNames": [name], "verbs": ["get", name] }] },
             { "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": format!("old-{name}").replace('/', ":") },

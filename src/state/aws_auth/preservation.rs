@@ -59,11 +59,11 @@ fn root_list(document: &YamlDocument) -> Option<&YamlSequence> {
 }
 
 fn item_change(item: &SequenceItem, parsed: &ParsedSection, edits: &[EntryEdit]) -> Option<ItemChange> {
-    let index = parsed.entries.iter().position(|located| located.span == item.node.span)?;
+    let (index, located) = parsed.entries.iter().enumerate().find(|(_, located)| located.span == item.node.span)?;
     edits.iter().find_map(|edit| match edit {
         EntryEdit::Remove { index: removed } if *removed == index => Some(ItemChange::Removed),
         EntryEdit::Change { index: changed, entry } if *changed == index => {
-            let fields = changed_fields(&parsed.entries[index].entry, entry);
+            let fields = changed_fields(&located.entry, entry);
             (!fields.is_empty()).then_some(ItemChange::Changed(fields))
         }
         _ => None,
@@ -114,7 +114,8 @@ fn to_lines(text: &str) -> Vec<String> {
 fn kept_lines(old: &str, list: &YamlSequence, changes: &[Option<ItemChange>]) -> Vec<String> {
     let mut edited: Vec<Range<usize>> = Vec::new();
     for (item, change) in list.items.iter().zip(changes) {
-        let whole_item = item.dash.unwrap()..item.node.span.end.max(item.dash.unwrap() + 1);
+        let start = item.dash.unwrap_or(item.node.span.start);
+        let whole_item = start..item.node.span.end.max(start + 1);
         match change {
             None => {}
             Some(ItemChange::Removed) => edited.push(whole_item),
