@@ -298,6 +298,9 @@ fn diagnose(error: &ForgeError, kind: ForgeKind, target: &CommentTarget) -> Diag
         ForgeError::InvalidToken => diagnostic.with_help(format!("check the value of {token}")),
         ForgeError::TooLong { .. } => diagnostic.with_help("raise --max-response"),
         ForgeError::TooManyComments(_) => diagnostic.with_help("remove comments that are not needed"),
+        ForgeError::TooManyDigests => {
+            diagnostic.with_help("save the plan with `plan --out FILE`, and apply it with `apply --plan FILE`")
+        }
         ForgeError::NoMarker => diagnostic,
     }
 }

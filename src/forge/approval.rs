@@ -6,29 +6,36 @@ use serde_json::Value;
 use super::client::ForgeClient;
 use super::error::ForgeError;
 use super::{CommentTarget, MARKER_START, comment_author, own_comments};
+use crate::render::plan_markdown::TOO_MANY_DIGESTS;
 
 /// Returns the digests of the plans in the comments of the token's user, each once.
 ///
 /// # Errors
-/// If a request fails.
+/// If a request fails, or a comment has no digests because it is about too many clusters.
 pub(crate) async fn approved_digests(client: &ForgeClient, target: &CommentTarget) -> Result<Vec<String>, ForgeError> {
     let author = comment_author(client, target).await?;
     let own = own_comments(client, target, &author).await?;
-    let mut digests: Vec<String> = own.iter().flat_map(|comment| digests_of(&comment.body)).collect();
+    let mut digests = Vec::new();
+    for comment in &own {
+        digests.extend(digests_of(&comment.body)?);
+    }
     digests.sort_unstable();
     digests.dedup();
     Ok(digests)
 }
 
 /// Returns the digests in the second line of a comment: `<!-- rolecall: approve=sha256:… -->`.
-fn digests_of(body: &str) -> Vec<String> {
+fn digests_of(body: &str) -> Result<Vec<String>, ForgeError> {
     let line = body.lines().nth(1).unwrap_or_default().trim_end();
     let list = line
         .strip_prefix(MARKER_START)
         .and_then(|rest| rest.strip_prefix("approve=")?.strip_suffix(" -->"))
         .unwrap_or_default();
+    if list == TOO_MANY_DIGESTS {
+        return Err(ForgeError::TooManyDigests);
+    }
     let digests = list.split(',').map(|digest| percent_decode_str(digest).decode_utf8_lossy().into_owned());
-    digests.filter(|digest| is_digest(digest)).collect()
+    Ok(digests.filter(|digest| is_digest(digest)).collect())
 }
 
 fn is_digest(text: &str) -> bool {
@@ -79,6 +86,9 @@ mod tests {
         let digest = format!("sha256:{}", "0a".repeat(32));
         let line = format!("<!-- rolecall: approve={digest},{digest} -->");
         let marker = "<!-- rolecall: command=plan policy=a cluster=b -->";
+        let too_many = line.replace(&format!("{digest},{digest}"), TOO_MANY_DIGESTS);
+        assert!(digests_of(&format!("{marker}\n{too_many}")).is_err());
+        let digests_of = |body: &str| digests_of(body).unwrap();
         assert_eq!(digests_of(&format!("{marker}\n{line}\ntext")), [digest.clone(), digest.clone()]);
         assert_eq!(digests_of(&format!("{marker}\r\n{line}\r\ntext")).len(), 2);
         let encoded = line.replace(':', "%3A").replace("rolecall%3A", "rolecall:");

@@ -30,6 +30,8 @@ pub(crate) enum ForgeError {
     TooLong { operation: &'static str, limit: usize },
     #[error("cannot {operation}: the response is not valid: {why}")]
     Invalid { operation: &'static str, why: &'static str },
+    #[error("the comment does not list the digests of the plans: it is about too many clusters")]
+    TooManyDigests,
     #[error("there are more than {0} comments, and the comment of rolecall is not among the first")]
     TooManyComments(usize),
 }
@@ -52,6 +54,7 @@ impl ForgeError {
             | Self::TooLong { .. }
             | Self::Invalid { .. } => true,
             Self::NoMarker
+            | Self::TooManyDigests
             | Self::InvalidUrl { .. }
             | Self::InvalidToken
             | Self::Redirect { .. }

@@ -25,6 +25,8 @@ const MAX_ERRORS: usize = 5;
 const MAX_MARKER_CLUSTERS: usize = 20;
 /// The maximum number of digests that the hidden line lists, so that the verdict fits.
 const MAX_MARKER_DIGESTS: usize = 40;
+/// What the hidden line has instead of more digests.
+pub(crate) const TOO_MANY_DIGESTS: &str = "too_many";
 
 /// Returns the document as Markdown with at most `max` characters. `errors` are those of the clusters that could not be
 /// planned.
@@ -73,9 +75,12 @@ fn verdict(facts: &PlanFacts<'_>) -> MarkdownText {
         _ => plan_marker(facts),
     };
     // `comment --digests` reads them again.
-    let digests = facts.approvable_digests();
-    if (1..=MAX_MARKER_DIGESTS).contains(&digests.len()) {
-        out.push(&MarkdownText::marker([("approve", digests)]));
+    match facts.approvable_digests() {
+        digests if digests.is_empty() => {}
+        digests if digests.len() > MAX_MARKER_DIGESTS => {
+            out.push(&MarkdownText::marker([("approve", vec![TOO_MANY_DIGESTS])]));
+        }
+        digests => out.push(&MarkdownText::marker([("approve", digests)])),
     }
     let PlanTotals { changes, outside, .. } = facts.totals;
     let command = MarkdownText::markup(facts.command());
