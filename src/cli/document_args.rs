@@ -101,7 +101,7 @@ pub(crate) struct CommentArgs {
     /// Number of the pull request or merge request [default: that of the event, or $CI_MERGE_REQUEST_IID]
     #[arg(long, value_name = "N")]
     pub(crate) number: Option<u64>,
-    /// URL of the API [default: $GITHUB_API_URL, $CI_API_V4_URL, https://api.github.com or https://gitlab.com/api/v4]
+    /// URL of the API [default: $GITHUB_API_URL or $CI_API_V4_URL, or that of github.com or gitlab.com]
     #[arg(long, value_name = "URL")]
     pub(crate) api_url: Option<String>,
     /// Limit of the comment if FILE is a saved plan [default: 65536 for GitHub, 1000000 for GitLab]
