@@ -1,5 +1,5 @@
-//! Measures inputs of up to 1 MiB that are made to be slow: a policy, a snapshot, a kubeconfig or a plan file in which
-//! one thing is repeated. Each must be handled or refused within 2 s and 300 MB, and the growth with the size is shown.
+//! Measures inputs of up to 1 MiB that are made to be slow: a policy or a snapshot in which one thing is
+//! repeated. Each must be handled or refused within 2 s and 300 MB, and the growth with the size is shown.
 //!
 //! `cargo bench --bench hostile_sizes` runs all kinds; `cargo bench --bench hostile_sizes -- rules` runs those whose name
 //! contains the word.
@@ -22,6 +22,7 @@ mod common;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use common::measuring::peak_so_far;
 use common::sandbox::Sandbox;
 
 const MIB: usize = 1 << 20;
@@ -230,7 +231,6 @@ fn kinds() -> Vec<Kind> {
 fn measure(sandbox: &Sandbox, args: &[&str]) -> Option<(Duration, u64)> {
     let start = Instant::now();
     let mut child = sandbox.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
     let mut max = 0;
     loop {
         if let Some(exit) = child.try_wait().unwrap() {
@@ -242,10 +242,7 @@ fn measure(sandbox: &Sandbox, args: &[&str]) -> Option<(Duration, u64)> {
             child.wait().unwrap();
             return None;
         }
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let peak =
-            text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse().ok());
-        max = peak.unwrap_or(max).max(max);
+        max = peak_so_far(&child).unwrap_or(max).max(max);
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -25,6 +25,7 @@ use crate::ops::{
 };
 use crate::render::plan_text;
 use crate::render::text_util::pluralize;
+use crate::report::is_digest;
 
 /// How many times an apply is tried while other clients change what it relies on.
 const MAX_ATTEMPTS: u32 = 5;
@@ -290,12 +291,6 @@ pub(crate) fn print_report(
         env.print(&format!("Applied to {succeeded} of {total} clusters: {} made.", pluralize(writes, "write")));
     }
     exit
-}
-
-/// Returns whether a text has the form of [`crate::report::digest`].
-fn is_digest(text: &str) -> bool {
-    let is_hex = |digits: &str| digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hex(digits))
 }
 
 /// The command that asks for confirmation.

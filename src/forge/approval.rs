@@ -7,6 +7,7 @@ use super::client::ForgeClient;
 use super::error::ForgeError;
 use super::{CommentTarget, MARKER_START, comment_author, own_comments};
 use crate::render::plan_markdown::TOO_MANY_DIGESTS;
+use crate::report::is_digest;
 
 /// Returns the digests of the plans in the comments of the token's user, each once.
 ///
@@ -38,10 +39,6 @@ fn digests_of(body: &str) -> Result<Vec<String>, ForgeError> {
     Ok(digests.filter(|digest| is_digest(digest)).collect())
 }
 
-fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
 /// Returns the number of the pull request or merge request whose merge made a commit. `repository` is a target with any
 /// number. `None` if the commit was not made by a merge.
 ///
@@ -55,11 +52,11 @@ pub(crate) async fn merged_number(
     let operation = "find the pull request of the commit";
     let answer = client.send("GET", &repository.pulls_path(commit), None, operation).await?;
     let list = answer.as_array().ok_or_else(|| ForgeError::invalid(operation, "it is not a list"))?;
-    let (number, merged) = match repository {
-        CommentTarget::GitHub { .. } => ("number", "merged_at"),
-        CommentTarget::GitLab { .. } => ("iid", "merged_at"),
+    let number = match repository {
+        CommentTarget::GitHub { .. } => "number",
+        CommentTarget::GitLab { .. } => "iid",
     };
-    let is_merged = |pull: &&Value| pull.get(merged).is_some_and(|time| !time.is_null());
+    let is_merged = |pull: &&Value| pull.get("merged_at").is_some_and(|time| !time.is_null());
     // A commit of a branch that was merged later belongs to that pull request too.
     let is_its_merge = |pull: &&Value| {
         let keys = ["merge_commit_sha", "squash_commit_sha", "sha"];

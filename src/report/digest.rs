@@ -102,3 +102,9 @@ pub(super) fn content_digest(document: &Value, following: &[Value]) -> Result<St
     let all: Vec<&Value> = std::iter::once(&document).chain(following).collect();
     Ok(sha256(&serde_json::to_vec(&all)?))
 }
+
+/// Returns whether a text has the form of [`digest`].
+pub(crate) fn is_digest(text: &str) -> bool {
+    let is_hex = |digits: &str| digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    text.strip_prefix("sha256:").is_some_and(|digits| digits.len() == 64 && is_hex(digits))
+}

@@ -32,7 +32,7 @@ pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
 pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
-pub(crate) use digest::digest;
+pub(crate) use digest::{digest, is_digest};
 pub(crate) use event::{
     CallerJson, CheckStateJson, EventJson, EventRecord, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson, VersionJson,
     WriteRecordJson, WriteResultJson,
