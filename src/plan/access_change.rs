@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::access_severity::sort_critical_changes_first;
+use super::access_severity::sort_severe_changes_first;
 use super::{Change, ChangeTarget, Plan};
 use crate::access::{
     AccessView, Aggregation, EscalationPath, GrantSource, GrantedRequests, MASTERS, MarginalImpact, RequestSetData,
@@ -97,7 +97,7 @@ impl Plan {
             }
             group_access_changes(&diff_access(&sides.live_access, &sides.after_access), policy_index)
         }));
-        sort_critical_changes_first(&mut self.changes, self.access_changes.as_deref().unwrap_or_default());
+        sort_severe_changes_first(&mut self.changes, self.access_changes.as_deref().unwrap_or_default());
     }
 }
 

@@ -351,7 +351,7 @@ pub(crate) fn plan(
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
-    access_severity::sort_critical_changes_first(&mut changes, &[]);
+    access_severity::sort_severe_changes_first(&mut changes, &[]);
     Ok(Plan {
         policy: policy.name.value.clone(),
         cluster_uid: live.cluster_uid.clone(),

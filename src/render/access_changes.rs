@@ -30,11 +30,11 @@ pub(crate) fn render_access_changes(
     if changes.is_empty() && lost_logins.is_empty() {
         out.line("  no access changes");
     }
-    // The changes are sorted by severity. Critical ones are shown with all subjects and lines.
-    let critical = changes.iter().take_while(|change| change.severity() >= AccessSeverity::Critical).count();
-    let shown = max_changes.max(critical);
+    // The changes are sorted by severity. Severe ones are shown with all subjects and lines.
+    let severe = changes.iter().take_while(|change| change.severity() >= AccessSeverity::High).count();
+    let shown = max_changes.max(severe);
     for (number, change) in changes.iter().take(shown).enumerate() {
-        let limits = if number < critical { [usize::MAX; 2] } else { [max_subjects, max_lines] };
+        let limits = if number < severe { [usize::MAX; 2] } else { [max_subjects, max_lines] };
         push_access_change(change, limits, options, &mut out);
     }
     push_more_changes(changes.get(shown..).unwrap_or_default(), &mut out);

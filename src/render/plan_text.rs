@@ -181,8 +181,8 @@ fn push_changes(
     let mut shown = changes.len();
     if !options.full && changes.len() > MAX_CHANGES {
         listed.sort_by_key(|(_, severity)| Reverse(*severity));
-        let critical = listed.iter().filter(|(_, severity)| *severity >= AccessSeverity::Critical).count();
-        shown = critical.max(MAX_CHANGES);
+        let severe = listed.iter().filter(|(_, severity)| *severity >= AccessSeverity::High).count();
+        shown = severe.max(MAX_CHANGES);
     }
     for (change, _) in listed.iter().take(shown) {
         push_change(change, options, out);
@@ -206,7 +206,7 @@ fn push_changes(
 
 /// `3 with wildcards, secrets or other sensitive access`, for items that are left out.
 pub(crate) fn sensitive_count(severities: impl Iterator<Item = AccessSeverity>) -> String {
-    let number = match severities.filter(|severity| *severity > AccessSeverity::Limited).count() {
+    let number = match severities.filter(|severity| *severity > AccessSeverity::Low).count() {
         0 => "none".to_owned(),
         number => number.to_string(),
     };

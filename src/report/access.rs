@@ -53,10 +53,10 @@ impl AccessSeverityJson {
 impl From<AccessSeverity> for AccessSeverityJson {
     fn from(severity: AccessSeverity) -> Self {
         match severity {
-            AccessSeverity::Limited => Self::Low,
-            AccessSeverity::Sensitive => Self::Medium,
-            AccessSeverity::Critical => Self::High,
-            AccessSeverity::Everything => Self::Critical,
+            AccessSeverity::Low => Self::Low,
+            AccessSeverity::Medium => Self::Medium,
+            AccessSeverity::High => Self::High,
+            AccessSeverity::Critical => Self::Critical,
         }
     }
 }
