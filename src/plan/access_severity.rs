@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AccessChange, AccessDiff, AllowedRequests, Change, ChangeTarget, DiffOp, EscalationSummary, GrantedBy};
+use super::{AccessChange, AllowedRequests, Change, ChangeTarget, DiffOp, EscalationSummary, GrantedBy};
 use crate::access::{MASTERS, ProductSetData, ResourceSetData, StringSetData};
 use crate::names::ObjectKey;
 
@@ -20,6 +20,17 @@ pub(crate) enum AccessSeverity {
     High,
     /// Everything.
     Critical,
+}
+
+impl AccessSeverity {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// Verbs and resources with which a subject can get other access, or read credentials.
@@ -50,7 +61,7 @@ fn is_all(set: &StringSetData) -> bool {
 }
 
 impl AllowedRequests {
-    fn severity(&self) -> AccessSeverity {
+    pub(super) fn severity(&self) -> AccessSeverity {
         if self.granted_by.iter().any(|source| matches!(source, GrantedBy::Group { .. })) {
             return AccessSeverity::Critical;
         }
@@ -105,14 +116,6 @@ impl EscalationSummary {
         } else {
             AccessSeverity::High
         }
-    }
-}
-
-impl AccessDiff {
-    /// Sorts the gains and losses so that the most comes first.
-    pub(super) fn sort_by_severity(&mut self) {
-        self.gains.sort_by_key(|allowed| Reverse(allowed.severity()));
-        self.losses.sort_by_key(|allowed| Reverse(allowed.severity()));
     }
 }
 
