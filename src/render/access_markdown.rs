@@ -144,7 +144,7 @@ fn access_rows(facts: &PlanFacts<'_>) -> Vec<AccessRow> {
 }
 
 fn row_lines(change: &AccessChangeJson) -> Vec<MarkdownText> {
-    let escalations = change.escalations.iter().map(|EscalationJson { name, path, severity }| {
+    let escalations = change.escalations.iter().map(|EscalationJson { name, path, severity, .. }| {
         let sign = if *severity == AccessSeverityJson::Critical { "🔴 {}: {}" } else { "🟠 {}: {}" };
         MarkdownText::template(sign, [MarkdownText::code(name), MarkdownText::short_prose(path, MAX_MESSAGE)])
     });
