@@ -27,7 +27,7 @@ fn test_and_print(args: &TestArgs, env: &mut Env) -> Result<Exit, CommandError> 
     let (state, depth) = if args.current {
         (TestedStateJson::Current, PlanDepth::ChangesOnly)
     } else {
-        (TestedStateJson::Planned, PlanDepth::ChangesAndInvariants)
+        (TestedStateJson::Planned, PlanDepth::InvariantsAfterChanges)
     };
     let settings = PlanSettings { depth, allow: &[], aws_auth_diff: false, unmanaged_admins: false };
     let plans = plan_clusters(files, &target_resolver(&args.target.connection, &context), &settings, &context)?;

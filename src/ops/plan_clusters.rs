@@ -68,7 +68,7 @@ pub(crate) enum PlanDepth {
     /// The changes only, as `drift` needs them, and the invariants in the current state.
     ChangesOnly,
     /// The changes only, and the invariants in the state after them.
-    ChangesAndInvariants,
+    InvariantsAfterChanges,
     /// The changes, their effect on access, and the guards.
     ChangesAndAccess,
 }
@@ -281,7 +281,7 @@ impl Planner<'_> {
         let connected = target.connect().await?;
         let facts = async {
             match self.settings.depth {
-                PlanDepth::ChangesOnly | PlanDepth::ChangesAndInvariants => ClusterFacts::default(),
+                PlanDepth::ChangesOnly | PlanDepth::InvariantsAfterChanges => ClusterFacts::default(),
                 PlanDepth::ChangesAndAccess => read_cluster_facts(&connected.cluster).await,
             }
         };
@@ -328,7 +328,7 @@ fn plan_target(
     // Building the state after the plan is expensive, so it is skipped for a plan without changes.
     let needs_after = match depth {
         PlanDepth::ChangesOnly => false,
-        PlanDepth::ChangesAndInvariants => !plan.is_empty() && !plan.invariants.is_empty(),
+        PlanDepth::InvariantsAfterChanges => !plan.is_empty() && !plan.invariants.is_empty(),
         PlanDepth::ChangesAndAccess => !plan.is_empty(),
     };
     let after = needs_after.then(|| plan.state_after(&state)).transpose().map_err(|error| after_state_error(&error))?;

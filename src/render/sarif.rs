@@ -84,8 +84,8 @@ fn escalation_location<'a>(
     subjects: &[SubjectJson],
 ) -> Option<&'a LocationJson> {
     let location_of = |is_target: &dyn Fn(&TargetJson) -> bool| {
-        let changes = plan.changes.iter().filter(|change| is_target(&change.target));
-        changes.filter_map(|ChangeJson { location, .. }| location.as_ref()).next()
+        let mut changes = plan.changes.iter().filter(|change| is_target(&change.target));
+        changes.find_map(|ChangeJson { location, .. }| location.as_ref())
     };
     let objects = escalation.granted_by.iter().flat_map(|source| match source {
         GrantSourceJson::Binding { binding, role } => vec![binding, role],

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, LintId};
 
 /// The number of bytes of the hash that an identifier has.
 const ID_BYTES: usize = 8;
@@ -56,7 +56,7 @@ impl<'a> DiagnosticIds<'a> {
         let cluster = if primary.is_some() { "" } else { self.cluster };
         let excerpt = excerpt.as_ref().map(|excerpt| excerpt.text.as_str()).unwrap_or_default();
         let message = without_line_numbers(message);
-        let lint = lint.map(|lint| lint.name()).unwrap_or_default();
+        let lint = lint.map(LintId::name).unwrap_or_default();
         let content = FindingId::new("diagnostic", &[cluster, lint, &message, excerpt]);
         let number = self.seen.entry(content.clone()).and_modify(|number| *number += 1).or_default();
         if *number == 0 { content } else { FindingId::new("repeated", &[content.as_str(), &number.to_string()]) }
@@ -73,7 +73,7 @@ fn without_line_numbers(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::{LintId, Span};
+    use crate::diagnostic::Span;
 
     #[test]
     fn parts_do_not_run_into_each_other() {
