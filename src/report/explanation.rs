@@ -219,7 +219,10 @@ fn inactive_entries(
                 && in_force.contains(by)
                 && in_force.insert(entry)
             {
-                found.push((entry.clone(), format!("another entry for the same principal replaces it, {}", place_of(by))));
+                found.push((
+                    entry.clone(),
+                    format!("another entry for the same principal replaces it, {}", place_of(by)),
+                ));
             }
         }
         if in_force.len() == before {

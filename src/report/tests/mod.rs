@@ -216,6 +216,8 @@ fn digest_of_a_plan_is_stable() {
                 }],
                 ..AccessDiff::default()
             },
+            gain_summary: Vec::new(),
+            loss_summary: Vec::new(),
         }]),
         limits: GuardLimits {
             protected: Vec::new(),
