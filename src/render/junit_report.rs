@@ -47,6 +47,10 @@ impl JunitSuite {
         Self { suite: TestSuite::new(name.0.as_str()), class, names: Vec::new() }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     pub(super) fn add(
         &mut self,
         name: JunitText,

@@ -12,8 +12,8 @@ use crate::access::escalation_consequence;
 use crate::diagnostic::LintId;
 use crate::report::{
     AccessSeverityJson, ChangeJson, DiagnosticJson, EscalationJson, FailedInvariantJson, FindingId, GrantSourceJson,
-    GuardFindingJson, LocationJson, PlanDocument, PlanJson, PolicyEscalationJson, SeverityJson, SubjectJson,
-    TargetJson,
+    GuardFindingJson, LocationJson, ObjectJson, PlanDocument, PlanJson, PolicyEscalationJson, SeverityJson,
+    SubjectJson, TargetJson,
 };
 
 /// The number of subjects that a message names.
@@ -39,19 +39,20 @@ pub(crate) fn render_plan_sarif(
     let mut log = LogBuilder::new(context);
     log.add_diagnostics(errors);
     for plan in &document.plans {
+        let locations = ChangeLocations::new(plan);
         log.add_diagnostics(&plan.warnings);
         for failed in &plan.failed_invariants {
             log.add_failed_invariant(failed, document.plans.len() > 1, &plan.cluster);
         }
         for finding in &plan.guards.refused {
-            log.add_guard_finding(finding, SarifLevel::Error, plan);
+            log.add_guard_finding(finding, SarifLevel::Error, &locations);
         }
         for finding in &plan.guards.allowed {
-            log.add_guard_finding(finding, SarifLevel::Note, plan);
+            log.add_guard_finding(finding, SarifLevel::Note, &locations);
         }
         for change in plan.access.iter().flatten() {
             for escalation in &change.escalations {
-                let location = escalation_location(plan, escalation, &change.subjects);
+                let location = locations.of_escalation(escalation, &change.subjects);
                 log.add_escalation(escalation, &change.subjects, location);
             }
         }
@@ -77,29 +78,50 @@ pub(crate) fn render_policy_sarif(
     log.finish()
 }
 
-/// Returns the place of a change that opens the path: that of a binding, of its role, or of the entry of a subject.
-fn escalation_location<'a>(
-    plan: &'a PlanJson,
-    escalation: &EscalationJson,
-    subjects: &[SubjectJson],
-) -> Option<&'a LocationJson> {
-    let location_of = |is_target: &dyn Fn(&TargetJson) -> bool| {
-        let mut changes = plan.changes.iter().filter(|change| is_target(&change.target));
-        changes.find_map(|ChangeJson { location, .. }| location.as_ref())
-    };
-    let objects = escalation.granted_by.iter().flat_map(|source| match source {
-        GrantSourceJson::Binding { binding, role } => vec![binding, role],
-        GrantSourceJson::Group { .. } => Vec::new(),
-    });
-    let of_objects = objects
-        .filter_map(|object| location_of(&|target| matches!(target, TargetJson::Object(changed) if changed == object)));
-    let of_entry = || {
-        let is_of_subject =
-            |principal: &str| subjects.iter().any(|known| known.subject.eq_ignore_ascii_case(principal));
-        location_of(&|target| matches!(target, TargetJson::Entry(entry) if is_of_subject(&entry.principal)))
-    };
-    let mut of_objects = of_objects;
-    of_objects.next().or_else(of_entry)
+/// The places of the changes of a plan.
+struct ChangeLocations<'a> {
+    /// By kind, namespace and name.
+    objects: BTreeMap<(&'static str, Option<&'a str>, &'a str), &'a LocationJson>,
+    /// By the ARN in lower case, or the account ID.
+    entries: BTreeMap<String, &'a LocationJson>,
+}
+
+impl<'a> ChangeLocations<'a> {
+    fn new(plan: &'a PlanJson) -> Self {
+        let mut locations = Self { objects: BTreeMap::new(), entries: BTreeMap::new() };
+        for ChangeJson { target, location, .. } in &plan.changes {
+            match (target, location) {
+                (TargetJson::Object(object), Some(location)) => {
+                    locations.objects.insert(object_key(object), location);
+                }
+                (TargetJson::Entry(entry), Some(location)) => {
+                    locations.entries.insert(entry.principal.to_ascii_lowercase(), location);
+                }
+                (_, None) => {}
+            }
+        }
+        locations
+    }
+
+    fn of_subject(&self, subject: &str) -> Option<&'a LocationJson> {
+        self.entries.get(&subject.to_ascii_lowercase()).copied()
+    }
+
+    /// Returns the place of a change that opens the path: that of a binding, of its role, or of the entry of a subject.
+    fn of_escalation(&self, escalation: &EscalationJson, subjects: &[SubjectJson]) -> Option<&'a LocationJson> {
+        let of_source = |source: &GrantSourceJson| match source {
+            GrantSourceJson::Binding { binding, role } => {
+                [binding, role].into_iter().find_map(|object| self.objects.get(&object_key(object)).copied())
+            }
+            GrantSourceJson::Group { .. } => None,
+        };
+        let of_objects = escalation.granted_by.iter().find_map(of_source);
+        of_objects.or_else(|| subjects.iter().find_map(|known| self.of_subject(&known.subject)))
+    }
+}
+
+fn object_key(object: &ObjectJson) -> (&'static str, Option<&str>, &str) {
+    (object.kind_name(), object.namespace.as_deref(), &object.name)
 }
 
 /// A kind of finding.
@@ -188,18 +210,14 @@ impl<'a> LogBuilder<'a> {
         self.add(rule, id, SarifLevel::Error, text, Some(location), Vec::new());
     }
 
-    fn add_guard_finding(&mut self, finding: &GuardFindingJson, level: SarifLevel, plan: &PlanJson) {
+    fn add_guard_finding(&mut self, finding: &GuardFindingJson, level: SarifLevel, locations: &ChangeLocations<'_>) {
         let GuardFindingJson { id, guard, subject, message, notes, allow: _ } = finding;
         let rule_id = format!("guard/{}", guard.name());
         let description = format!("The guard `{}` refuses the plan unless {}.", guard.name(), guard.promise());
         let rule = FindingRule::new(&rule_id, &description, SarifLevel::Error, Some("8.0"));
         let notes = notes.iter().map(|note| format!("{}: {}", note.kind.name(), note.text));
         let text = message_of(message, notes);
-        let is_of_subject = |change: &&ChangeJson| match (&change.target, subject) {
-            (TargetJson::Entry(entry), Some(subject)) => entry.principal.eq_ignore_ascii_case(subject),
-            _ => false,
-        };
-        let location = plan.changes.iter().filter(is_of_subject).find_map(|change| change.location.as_ref());
+        let location = subject.as_ref().and_then(|subject| locations.of_subject(subject));
         self.add(rule, id, level, text, location, Vec::new());
     }
 

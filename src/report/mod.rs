@@ -37,7 +37,7 @@ pub(crate) use answers::{
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
-pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
+pub(crate) use common::{LocationJson, ObjectJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument, PolicyEscalationJson, SeverityJson};
 pub(crate) use digest::{digest, is_digest};
 pub(crate) use event::{

@@ -241,6 +241,6 @@ fn json_document_matches_its_schema() {
     assert_eq!(page["inactive-entries"].as_array().unwrap().len(), 1);
     assert_eq!(
         page["policy-lines"][0],
-        json!({ "what": "principal devs", "location": { "file": "access.toml", "line": 5, "column": 1 } })
+        json!({ "what": "principal devs", "location": { "file": "access.toml", "line": 5, "column": 13 } })
     );
 }
