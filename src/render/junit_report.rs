@@ -5,6 +5,7 @@
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
+use super::terminal_text::escape_commands;
 use crate::diagnostic::escape_text;
 use crate::report::LocationJson;
 
@@ -14,7 +15,7 @@ pub(super) struct JunitText(String);
 
 impl JunitText {
     pub(super) fn new(text: &str) -> Self {
-        Self(escape_text(text))
+        Self(escape_commands(&escape_text(text)))
     }
 
     /// Returns the texts as lines.
@@ -82,7 +83,7 @@ impl JunitSuite {
         let mut case = TestCase::new(unique, status);
         case.set_classname(self.class.0.as_str());
         if let Some(LocationJson { file, line, column: _ }) = location {
-            case.extra.insert("file".into(), escape_text(file).into());
+            case.extra.insert("file".into(), JunitText::new(file).0.into());
             case.extra.insert("line".into(), line.to_string().into());
         }
         self.suite.add_test_case(case);

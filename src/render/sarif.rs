@@ -9,7 +9,7 @@ use super::sarif_log::{
     SarifRun, SarifText, SarifTool,
 };
 use crate::access::escalation_consequence;
-use crate::diagnostic::LintId;
+use crate::diagnostic::{LintId, escape_text};
 use crate::report::{
     AccessSeverityJson, ChangeJson, DiagnosticJson, EscalationJson, FailedInvariantJson, FindingId, GrantSourceJson,
     GuardFindingJson, LocationJson, ObjectJson, PlanDocument, PlanJson, PolicyEscalationJson, SeverityJson,
@@ -297,7 +297,7 @@ impl<'a> LogBuilder<'a> {
 
     fn finish(self) -> SarifLog {
         let SarifContext { command, policy, policy_location: _ } = self.context;
-        let policy = policy.map(|policy| format!("{policy}/")).unwrap_or_default();
+        let policy = policy.map(|policy| format!("{}/", escape_text(policy))).unwrap_or_default();
         SarifLog::new(SarifRun {
             tool: SarifTool {
                 driver: SarifDriver {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::terminal_text::escape_command_marks;
 use crate::diagnostic::escape_text;
 use crate::report::LocationJson;
 
@@ -23,7 +24,7 @@ pub(crate) struct SarifText(String);
 
 impl SarifText {
     pub(crate) fn new(text: &str) -> Self {
-        let text = escape_text(text).replace("](", "] (");
+        let text = escape_command_marks(&escape_text(text)).replace("](", "] (");
         Self(text.replace('{', "{{").replace('}', "}}"))
     }
 
