@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::check_args::{TestArgs, ValidateArgs};
 use super::document_args::{CommentArgs, PlanOutputArgs, ShowArgs};
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
-pub(crate) use super::question_args::{AccessArgs, CanArgs, QuestionArgs, WhoCanArgs};
+pub(crate) use super::question_args::{AccessArgs, CanArgs, ExplainArgs, QuestionArgs, WhoCanArgs};
 use crate::ops::DEFAULT_PARALLEL;
 
 /// More threads would not make it faster, and each cluster needs memory.
@@ -36,14 +37,17 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Comment(CommentArgs),
     Validate(ValidateArgs),
+    Test(TestArgs),
     Snapshot(SnapshotArgs),
     Whoami(WhoamiArgs),
     Permissions(PermissionsArgs),
     Can(CanArgs),
     WhoCan(WhoCanArgs),
     Access(AccessArgs),
+    Explain(ExplainArgs),
     Schema(SchemaArgs),
     Completions(CompletionsArgs),
+    Man(ManArgs),
     Version(Version),
 }
 
@@ -53,17 +57,22 @@ impl Command {
         match self {
             Self::Plan(PlanArgs { output, .. }) | Self::Drift(DriftArgs { output, .. }) => output.format.of_errors(),
             Self::Show(ShowArgs { format, .. }) => format.of_errors(),
+            Self::Validate(ValidateArgs { format, .. }) => format.of_errors(),
+            Self::Test(TestArgs { format, .. }) => format.of_errors(),
+            Self::Explain(ExplainArgs { format, .. }) => format.of_errors(),
             Self::Restore(RestoreArgs { format, .. })
-            | Self::Validate(ValidateArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
             | Self::Whoami(WhoamiArgs { format, .. })
             | Self::Permissions(PermissionsArgs { format, .. })
             | Self::Can(CanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
-            Self::Apply(_) | Self::Comment(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => {
-                OutputFormat::Text
-            }
+            Self::Apply(_)
+            | Self::Comment(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Man(_)
+            | Self::Version(_) => OutputFormat::Text,
         }
     }
 
@@ -77,14 +86,17 @@ impl Command {
             Self::Show(_) => "show",
             Self::Comment(_) => "comment",
             Self::Validate(_) => "validate",
+            Self::Test(_) => "test",
             Self::Snapshot(_) => "snapshot",
             Self::Whoami(_) => "whoami",
             Self::Permissions(_) => "permissions",
             Self::Can(_) => "can",
             Self::WhoCan(_) => "who-can",
             Self::Access(_) => "access",
+            Self::Explain(_) => "explain",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
             Self::Version(_) => "version",
         }
     }
@@ -95,18 +107,21 @@ impl Command {
             Self::Plan(PlanArgs { target, .. })
             | Self::Apply(ApplyArgs { target, .. })
             | Self::Drift(DriftArgs { target, .. })
+            | Self::Test(TestArgs { target, .. })
             | Self::Snapshot(SnapshotArgs { target, .. })
             | Self::Whoami(WhoamiArgs { target, .. })
             | Self::Permissions(PermissionsArgs { target, .. }) => &target.connection,
             Self::Can(CanArgs { question, .. })
             | Self::WhoCan(WhoCanArgs { question, .. })
-            | Self::Access(AccessArgs { question, .. }) => &question.connection,
+            | Self::Access(AccessArgs { question, .. }) => &question.source.connection,
+            Self::Explain(ExplainArgs { source, .. }) => &source.connection,
             Self::Restore(RestoreArgs { snapshot, .. }) => return snapshot.as_deref().into_iter().collect(),
             Self::Show(_)
             | Self::Comment(_)
             | Self::Validate(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Man(_)
             | Self::Version(_) => return Vec::new(),
         };
         connection.snapshots.iter().map(String::as_str).collect()
@@ -307,25 +322,13 @@ pub(crate) struct DriftArgs {
     pub(crate) parallel: ParallelArgs,
     #[command(flatten)]
     pub(crate) output: PlanOutputArgs,
+    /// Also write metrics to this file, for the textfile collector of the Prometheus node exporter. A run that fails keeps
+    /// the values of the clusters that it could not compare
+    #[arg(long, value_name = "FILE", env = "ROLECALL_METRICS")]
+    pub(crate) metrics: Option<PathBuf>,
     /// Show all changes of a long list
     #[arg(long)]
     pub(crate) full: bool,
-}
-
-/// Check a policy without a cluster
-///
-/// Reports the errors and warnings of all files at once. Invariants are checked as far as the policy alone decides
-/// them. Does not connect to a cluster.
-#[derive(Debug, Args)]
-#[command(after_help = help::VALIDATE)]
-pub(crate) struct ValidateArgs {
-    /// Path to the policy: a TOML file, or a directory whose .toml files form one policy [default: ./rolecall.toml or
-    /// ./rolecall/]
-    #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
-    pub(crate) policy: Option<PathBuf>,
-    /// Output format
-    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
-    pub(crate) format: OutputFormat,
 }
 
 /// Save the access configuration of a cluster to a file
@@ -434,12 +437,16 @@ pub(crate) enum SchemaKind {
     Backup,
     /// Output of `validate`, and errors of all commands
     Diagnostics,
+    /// Output of `test`
+    Test,
     /// Output of `whoami`
     Whoami,
     /// Output of `permissions --check`
     Permissions,
     /// Output of `can`, `who-can` and `access`
     Access,
+    /// Output of `explain`
+    Explanation,
     /// One line of the file of `--events`
     Events,
 }
@@ -451,6 +458,16 @@ pub(crate) struct CompletionsArgs {
     /// Shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Write the man pages to a directory
+///
+/// Writes rolecall.1, and a page for each command, such as rolecall-plan.1.
+#[derive(Debug, Args)]
+#[command(after_help = help::MAN)]
+pub(crate) struct ManArgs {
+    /// Directory that exists, such as /usr/local/share/man/man1
+    pub(crate) directory: PathBuf,
 }
 
 /// Print the version of rolecall

@@ -5,10 +5,11 @@ use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_error;
+use super::question_args::QuestionSource;
 use super::target::resolve_targets;
 use crate::diagnostic::{Diagnostic, SourceMap};
-use crate::ops::CommandError;
 use crate::ops::question::{self, QuestionTarget, QuestionTargets};
+use crate::ops::{CommandError, LoadedPolicy};
 use crate::render::diagnostics;
 
 /// Connects to the clusters and reads their state.
@@ -16,6 +17,16 @@ use crate::render::diagnostics;
 /// # Errors
 /// If no cluster could be read. As a JSON document has the answers for all clusters, also if one could not.
 pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result<QuestionTargets, CommandError> {
+    let is_json = question.format == OutputFormat::Json;
+    observe_clusters_and_policy(&question.source, is_json, env).map(|(targets, _)| targets)
+}
+
+/// Like [`observe_clusters`], and also returns the policy, if there is one.
+pub(crate) fn observe_clusters_and_policy(
+    question: &QuestionSource,
+    is_json: bool,
+    env: &mut Env,
+) -> Result<(QuestionTargets, Option<LoadedPolicy>), CommandError> {
     let path = question.policy.clone().or_else(|| find_policy(env));
     if question.after && path.is_none() {
         let error = Diagnostic::error("--after needs a policy, and none was found");
@@ -28,8 +39,8 @@ pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result
     let QuestionTargets { targets, error } =
         question::observe_clusters(&targets, loaded.as_ref(), question.after, &context);
     match error {
-        Some(error) if targets.is_empty() || question.format == OutputFormat::Json => Err(error),
-        error => Ok(QuestionTargets { targets, error }),
+        Some(error) if targets.is_empty() || is_json => Err(error),
+        error => Ok((QuestionTargets { targets, error }, loaded)),
     }
 }
 

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::FormatVersion;
 use super::access::{EscalationJson, PermissionJson};
-use super::common::{LocationJson, ObjectJson, RuleJson, SectionJson, SubjectJson};
+use super::common::{ObjectJson, RuleJson, SubjectJson};
 use super::diagnostic::DiagnosticJson;
+use super::managed_by::{EntryJson, ManagedByJson, ManagedObjectJson};
 use super::who_can_answer::{PrincipalJson, WhoCanAnswerJson};
 use crate::access::{
     AllowedVariant, Authentication, CanAnswer, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity,
@@ -14,7 +15,7 @@ use crate::access::{
 };
 use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
-use crate::policy::{ManagedBy, PolicyIndex};
+use crate::policy::PolicyIndex;
 use crate::state::State;
 
 /// The output of `rolecall can`, `rolecall who-can` and `rolecall access` with `-o json`: the answer for each cluster.
@@ -48,6 +49,8 @@ pub(crate) enum AnswerJson {
 #[derive(Clone, Copy)]
 pub(crate) struct AnswerContext<'a> {
     pub(crate) label: &'a str,
+    /// The name of the cluster in the policy.
+    pub(crate) name: Option<&'a str>,
     pub(crate) state: &'a State,
     pub(crate) policy_index: &'a PolicyIndex,
 }
@@ -158,48 +161,13 @@ struct AllowedForJson {
 /// An identity as the API server sees it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct IdentityJson {
+pub(crate) struct IdentityJson {
     /// The user name, with `{{…}}` where it is different in each session. Null if the subject is a group.
-    username: Option<String>,
+    pub(crate) username: Option<String>,
     /// The groups, with those that the API server adds, such as system:authenticated.
-    groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// The entry of aws-auth that gives the identity, or null if there is none.
-    entry: Option<EntryJson>,
-}
-
-/// An entry of aws-auth.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct EntryJson {
-    /// The key of the section in the ConfigMap.
-    section: SectionJson,
-    /// The line in the text of the section, counted from 1. Null if it is not known.
-    #[schemars(range(min = 1))]
-    line: Option<usize>,
-    /// The ARN as aws-auth has it, or the account ID.
-    principal: String,
-    /// The policy that manages the entry, or null if no policy does.
-    managed_by: Option<ManagedByJson>,
-}
-
-/// The policy that manages an object or an entry.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-enum ManagedByJson {
-    /// This policy, and where it asks for it.
-    Location(LocationJson),
-    /// The name of another policy, or of this policy if it no longer asks for it.
-    Policy(String),
-}
-
-impl ManagedByJson {
-    fn new(managed_by: &ManagedBy) -> Option<Self> {
-        match managed_by {
-            ManagedBy::Location(location) => Some(Self::Location(location.into())),
-            ManagedBy::Policy(name) => Some(Self::Policy(name.clone())),
-            ManagedBy::Unmanaged => None,
-        }
-    }
+    pub(crate) entry: Option<EntryJson>,
 }
 
 /// A grant that allows a request: a group that RBAC does not restrict, or a binding.
@@ -227,16 +195,6 @@ pub(super) struct RuleGrantJson {
     source_role: ManagedObjectJson,
     /// The rule.
     rule: RuleJson,
-}
-
-/// An object, and the policy that manages it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-struct ManagedObjectJson {
-    /// The object.
-    object: ObjectJson,
-    /// The policy that manages it, or null if no policy does.
-    managed_by: Option<ManagedByJson>,
 }
 
 /// A grant that is close to allowing a request: a rule that differs in one part, or a binding to a role that does not
@@ -316,7 +274,10 @@ impl EscalationsAnswerJson {
     ) -> Self {
         let subject_json = |(query, paths): &(SubjectQuery, Vec<EscalationPath<'_>>)| {
             let SubjectJson { subject, principal_name } = cluster.subject(query);
-            let paths = paths.iter().map(|path| EscalationJson::from(&EscalationSummary::from_path(path))).collect();
+            let to_json = |path| {
+                EscalationJson::new(cluster.id_scope(), &[subject.as_str()], &EscalationSummary::from_path(path))
+            };
+            let paths = paths.iter().map(to_json).collect();
             SubjectEscalationsJson { subject, principal_name, paths }
         };
         let escalations = escalations.iter().map(subject_json).collect();
@@ -375,7 +336,12 @@ pub(crate) struct AccessRowJson {
 }
 
 impl AnswerContext<'_> {
-    fn subject(&self, query: &SubjectQuery) -> SubjectJson {
+    /// The name of the cluster in identifiers of findings.
+    pub(super) fn id_scope(&self) -> &str {
+        self.name.unwrap_or(self.label)
+    }
+
+    pub(super) fn subject(&self, query: &SubjectQuery) -> SubjectJson {
         let principal_name = self.policy_index.principal_name(query).map(str::to_owned);
         SubjectJson { subject: query.to_string(), principal_name }
     }
@@ -416,7 +382,7 @@ impl AnswerContext<'_> {
         }
     }
 
-    fn object(&self, key: &ObjectKey) -> ManagedObjectJson {
+    pub(super) fn object(&self, key: &ObjectKey) -> ManagedObjectJson {
         ManagedObjectJson {
             object: key.into(),
             managed_by: ManagedByJson::new(&self.policy_index.managed_by(self.state, key)),

@@ -12,13 +12,17 @@ mod common;
 mod diagnostic;
 mod digest;
 mod event;
+mod explanation;
+mod finding_id;
 mod guard;
 mod list;
+mod managed_by;
 mod permissions;
 mod plan;
 mod read;
 mod requests;
 mod step;
+mod test_run;
 #[cfg(test)]
 mod tests;
 mod user_info;
@@ -29,20 +33,24 @@ pub(crate) use access::{
 };
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
+    IdentityJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
-pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
-pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
+pub(crate) use common::{LocationJson, ObjectJson, SectionJson, SubjectJson};
+pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument, PolicyEscalationJson, SeverityJson};
 pub(crate) use digest::{digest, is_digest};
 pub(crate) use event::{
-    CallerJson, CheckStateJson, EventJson, EventRecord, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson, VersionJson,
-    WriteRecordJson, WriteResultJson,
+    AuthorJson, CallerJson, CheckStateJson, EventJson, EventRecord, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson,
+    VersionJson, WriteRecordJson, WriteResultJson,
 };
+pub(crate) use explanation::{ExplanationDocument, ExplanationJson, HeldRoleJson, is_master};
+pub(crate) use finding_id::FindingId;
 #[cfg(test)]
 pub(crate) use guard::GuardJson;
-pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson};
+pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson, NotEvaluatedJson, ViolationJson};
 pub(crate) use list::ObjectListDocument;
+pub(crate) use managed_by::EntryJson;
 pub(crate) use permissions::{CommandJson, MissingPermissionJson, PermissionsCheckJson, PermissionsDocument};
 pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};
 #[cfg(test)]
@@ -51,6 +59,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::diagnostic::InternalError;
+pub(crate) use test_run::{TestDocument, TestResultJson, TestedClusterJson, TestedInvariantJson, TestedStateJson};
 pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 pub(crate) use who_can_answer::{WhoCanAnswerJson, WhoCanQuestion};
 

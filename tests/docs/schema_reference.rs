@@ -286,7 +286,8 @@ fn policy() -> String {
 }
 
 /// The schemas of the output by the commands that print them.
-const DOCUMENTS: [&str; 6] = ["plan", "backup", "access", "diagnostics", "whoami", "permissions"];
+const DOCUMENTS: [&str; 8] =
+    ["plan", "backup", "access", "explanation", "diagnostics", "test", "whoami", "permissions"];
 
 fn documents() -> String {
     let mut out = String::new();
