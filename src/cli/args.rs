@@ -12,6 +12,7 @@ use super::document_args::{CommentArgs, PlanOutputArgs, ShowArgs};
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
 pub(crate) use super::question_args::{AccessArgs, CanArgs, QuestionArgs, WhoCanArgs};
+use super::report_args::{GraphArgs, ReportArgs};
 use crate::ops::DEFAULT_PARALLEL;
 
 /// More threads would not make it faster, and each cluster needs memory.
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Can(CanArgs),
     WhoCan(WhoCanArgs),
     Access(AccessArgs),
+    Report(ReportArgs),
+    Graph(GraphArgs),
     Schema(SchemaArgs),
     Completions(CompletionsArgs),
     Version(Version),
@@ -53,6 +56,7 @@ impl Command {
         match self {
             Self::Plan(PlanArgs { output, .. }) | Self::Drift(DriftArgs { output, .. }) => output.format.of_errors(),
             Self::Show(ShowArgs { format, .. }) => format.of_errors(),
+            Self::Report(ReportArgs { format, .. }) => format.of_errors(),
             Self::Restore(RestoreArgs { format, .. })
             | Self::Validate(ValidateArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
@@ -61,9 +65,12 @@ impl Command {
             | Self::Can(CanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
-            Self::Apply(_) | Self::Comment(_) | Self::Schema(_) | Self::Completions(_) | Self::Version(_) => {
-                OutputFormat::Text
-            }
+            Self::Apply(_)
+            | Self::Graph(_)
+            | Self::Comment(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Version(_) => OutputFormat::Text,
         }
     }
 
@@ -83,6 +90,8 @@ impl Command {
             Self::Can(_) => "can",
             Self::WhoCan(_) => "who-can",
             Self::Access(_) => "access",
+            Self::Report(_) => "report",
+            Self::Graph(_) => "graph",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Version(_) => "version",
@@ -97,7 +106,9 @@ impl Command {
             | Self::Drift(DriftArgs { target, .. })
             | Self::Snapshot(SnapshotArgs { target, .. })
             | Self::Whoami(WhoamiArgs { target, .. })
+            | Self::Report(ReportArgs { target, .. })
             | Self::Permissions(PermissionsArgs { target, .. }) => &target.connection,
+            Self::Graph(GraphArgs { connection, .. }) => connection,
             Self::Can(CanArgs { question, .. })
             | Self::WhoCan(WhoCanArgs { question, .. })
             | Self::Access(AccessArgs { question, .. }) => &question.connection,
@@ -440,6 +451,8 @@ pub(crate) enum SchemaKind {
     Permissions,
     /// Output of `can`, `who-can` and `access`
     Access,
+    /// Output of `report`
+    Report,
     /// One line of the file of `--events`
     Events,
 }

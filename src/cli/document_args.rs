@@ -18,6 +18,8 @@ pub(crate) enum PlanFormat {
     Json,
     /// Markdown for the comment of a pull request
     Markdown,
+    /// One HTML file that loads nothing, for a browser
+    Html,
     /// A few lines for a chat, in the syntax of Slack
     Summary,
 }
@@ -27,7 +29,7 @@ impl PlanFormat {
     pub(crate) fn of_errors(self) -> OutputFormat {
         match self {
             Self::Json => OutputFormat::Json,
-            Self::Text | Self::Markdown | Self::Summary => OutputFormat::Text,
+            Self::Text | Self::Markdown | Self::Html | Self::Summary => OutputFormat::Text,
         }
     }
 }

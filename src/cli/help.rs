@@ -139,6 +139,17 @@ Examples:
   rolecall access bob --explain
   rolecall access group:developers --policy access/ --after";
 
+pub(super) const REPORT: &str = "\
+Examples:
+  rolecall report access/ > report.html
+  rolecall report access/ --cluster prod -o csv > review.csv
+  rolecall report --context prod > report.html";
+
+pub(super) const GRAPH: &str = "\
+Examples:
+  rolecall graph > access.svg
+  rolecall graph bob -o mermaid";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   rolecall schema policy > policy.schema.json";

@@ -21,6 +21,7 @@ mod exit;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod global;
+mod graph;
 mod guards;
 mod help;
 #[cfg(test)]
@@ -39,6 +40,8 @@ mod question_args;
 #[cfg(test)]
 mod reference;
 mod refusals;
+mod report;
+mod report_args;
 mod restore;
 mod saved_plan;
 mod schema;
@@ -154,6 +157,8 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Can(args) => can::run(&args, env),
         Command::WhoCan(args) => who_can::run(&args, env),
         Command::Access(args) => access::run(&args, env),
+        Command::Report(args) => report::run(&args, env),
+        Command::Graph(args) => graph::run(&args, env),
         Command::Schema(args) => Ok(schema::run(&args, env)),
         Command::Completions(args) => Ok(completions::run(&args, env)),
         Command::Version(_) => Ok(version::run(env)),

@@ -1,14 +1,16 @@
 //! What `can`, `who-can` and `access` have in common: the clusters and the warnings.
 
-use super::args::{OutputFormat, QuestionArgs};
+use std::path::PathBuf;
+
+use super::args::{ConnectionArgs, OutputFormat, ParallelArgs, QuestionArgs};
 use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_error;
 use super::target::resolve_targets;
 use crate::diagnostic::{Diagnostic, SourceMap};
-use crate::ops::CommandError;
 use crate::ops::question::{self, QuestionTarget, QuestionTargets};
+use crate::ops::{CommandError, LoadedPolicy};
 use crate::render::diagnostics;
 
 /// Connects to the clusters and reads their state.
@@ -16,20 +18,38 @@ use crate::render::diagnostics;
 /// # Errors
 /// If no cluster could be read. As a JSON document has the answers for all clusters, also if one could not.
 pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result<QuestionTargets, CommandError> {
-    let path = question.policy.clone().or_else(|| find_policy(env));
-    if question.after && path.is_none() {
+    let QuestionArgs { policy, connection, parallel, after, format } = question;
+    let (QuestionTargets { targets, error }, _) = observe_targets(policy.as_ref(), connection, parallel, *after, env)?;
+    match error {
+        Some(error) if *format == OutputFormat::Json => Err(error),
+        error => Ok(QuestionTargets { targets, error }),
+    }
+}
+
+/// Connects to the clusters and reads their state. Returns it with the policy, if there is one.
+///
+/// # Errors
+/// If no cluster could be read.
+pub(crate) fn observe_targets(
+    policy: Option<&PathBuf>,
+    connection: &ConnectionArgs,
+    parallel: &ParallelArgs,
+    after: bool,
+    env: &mut Env,
+) -> Result<(QuestionTargets, Option<LoadedPolicy>), CommandError> {
+    let path = policy.cloned().or_else(|| find_policy(env));
+    if after && path.is_none() {
         let error = Diagnostic::error("--after needs a policy, and none was found");
         return Err(CommandError::from_diagnostic(error.with_help("name it with --policy FILE")));
     }
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let context = env.parallel_context(&question.parallel);
-    let targets = resolve_targets(clusters, &question.connection, &context)?;
-    let QuestionTargets { targets, error } =
-        question::observe_clusters(&targets, loaded.as_ref(), question.after, &context);
+    let context = env.parallel_context(parallel);
+    let targets = resolve_targets(clusters, connection, &context)?;
+    let QuestionTargets { targets, error } = question::observe_clusters(&targets, loaded.as_ref(), after, &context);
     match error {
-        Some(error) if targets.is_empty() || question.format == OutputFormat::Json => Err(error),
-        error => Ok(QuestionTargets { targets, error }),
+        Some(error) if targets.is_empty() => Err(error),
+        error => Ok((QuestionTargets { targets, error }, loaded)),
     }
 }
 

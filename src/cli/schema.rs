@@ -15,6 +15,7 @@ pub(crate) fn run(args: &SchemaArgs, env: &mut Env) -> Exit {
         SchemaKind::Backup => include_str!("../../schema/backup.schema.json"),
         SchemaKind::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),
         SchemaKind::Access => include_str!("../../schema/access.schema.json"),
+        SchemaKind::Report => include_str!("../../schema/report.schema.json"),
         SchemaKind::Events => include_str!("../../schema/events.schema.json"),
         SchemaKind::Permissions => include_str!("../../schema/permissions.schema.json"),
         SchemaKind::Whoami => include_str!("../../schema/whoami.schema.json"),

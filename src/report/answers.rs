@@ -16,6 +16,7 @@ use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
 use crate::policy::{ManagedBy, PolicyIndex};
 use crate::state::State;
+use crate::state::entry_marks::EntryMarks;
 
 /// The output of `rolecall can`, `rolecall who-can` and `rolecall access` with `-o json`: the answer for each cluster.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -158,19 +159,19 @@ struct AllowedForJson {
 /// An identity as the API server sees it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct IdentityJson {
+pub(crate) struct IdentityJson {
     /// The user name, with `{{…}}` where it is different in each session. Null if the subject is a group.
-    username: Option<String>,
+    pub(crate) username: Option<String>,
     /// The groups, with those that the API server adds, such as system:authenticated.
-    groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
     /// The entry of aws-auth that gives the identity, or null if there is none.
-    entry: Option<EntryJson>,
+    pub(crate) entry: Option<EntryJson>,
 }
 
 /// An entry of aws-auth.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct EntryJson {
+pub(crate) struct EntryJson {
     /// The key of the section in the ConfigMap.
     section: SectionJson,
     /// The line in the text of the section, counted from 1. Null if it is not known.
@@ -179,13 +180,13 @@ pub(super) struct EntryJson {
     /// The ARN as aws-auth has it, or the account ID.
     principal: String,
     /// The policy that manages the entry, or null if no policy does.
-    managed_by: Option<ManagedByJson>,
+    pub(crate) managed_by: Option<ManagedByJson>,
 }
 
 /// The policy that manages an object or an entry.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum ManagedByJson {
+pub(crate) enum ManagedByJson {
     /// This policy, and where it asks for it.
     Location(LocationJson),
     /// The name of another policy, or of this policy if it no longer asks for it.
@@ -193,6 +194,14 @@ enum ManagedByJson {
 }
 
 impl ManagedByJson {
+    /// `access.toml:12` or `policy other`.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Location(LocationJson { file, line, column: _ }) => format!("{file}:{line}"),
+            Self::Policy(name) => format!("policy {name}"),
+        }
+    }
+
     fn new(managed_by: &ManagedBy) -> Option<Self> {
         match managed_by {
             ManagedBy::Location(location) => Some(Self::Location(location.into())),
@@ -375,7 +384,7 @@ pub(crate) struct AccessRowJson {
 }
 
 impl AnswerContext<'_> {
-    fn subject(&self, query: &SubjectQuery) -> SubjectJson {
+    pub(super) fn subject(&self, query: &SubjectQuery) -> SubjectJson {
         let principal_name = self.policy_index.principal_name(query).map(str::to_owned);
         SubjectJson { subject: query.to_string(), principal_name }
     }
@@ -399,28 +408,39 @@ impl AnswerContext<'_> {
     }
 
     fn identity(&self, identity: &Identity) -> IdentityJson {
+        self.identity_with_marks(identity, &self.state.entry_marks())
+    }
+
+    /// Returns the identity. Reading the marks of thousands of entries takes long, so a caller with many reads them once.
+    pub(super) fn identity_with_marks(&self, identity: &Identity, marks: &EntryMarks) -> IdentityJson {
         IdentityJson {
             username: identity.username.as_ref().map(ToString::to_string),
             groups: identity.groups.iter().map(ToString::to_string).collect(),
-            entry: identity.entry().map(|entry| self.entry(entry)),
+            entry: identity.entry().map(|entry| self.entry_with_marks(entry, marks)),
         }
     }
 
     pub(super) fn entry(&self, entry: &EntryRef) -> EntryJson {
+        self.entry_with_marks(entry, &self.state.entry_marks())
+    }
+
+    fn entry_with_marks(&self, entry: &EntryRef, marks: &EntryMarks) -> EntryJson {
         let EntryRef { section, index: _, line, principal } = entry;
         EntryJson {
             section: (*section).into(),
             line: *line,
             principal: principal.clone(),
-            managed_by: ManagedByJson::new(&self.policy_index.entry_managed_by(self.state, entry)),
+            managed_by: ManagedByJson::new(&self.policy_index.entry_managed_by(marks, entry)),
         }
     }
 
+    /// Returns the policy that manages an object. `None` if no policy does.
+    pub(super) fn managed_by(&self, key: &ObjectKey) -> Option<ManagedByJson> {
+        ManagedByJson::new(&self.policy_index.managed_by(self.state, key))
+    }
+
     fn object(&self, key: &ObjectKey) -> ManagedObjectJson {
-        ManagedObjectJson {
-            object: key.into(),
-            managed_by: ManagedByJson::new(&self.policy_index.managed_by(self.state, key)),
-        }
+        ManagedObjectJson { object: key.into(), managed_by: self.managed_by(key) }
     }
 
     fn grant_source(&self, source: &GrantSource<'_>) -> GrantPathJson {

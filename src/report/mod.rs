@@ -5,9 +5,11 @@
 //! are generated from the types, and the doc comments become the descriptions there.
 
 mod access;
+mod access_report;
 mod answers;
 mod backup;
 mod change;
+mod cluster_report;
 mod common;
 mod diagnostic;
 mod digest;
@@ -19,18 +21,25 @@ mod plan;
 mod read;
 mod requests;
 mod step;
+mod subject_filter;
 #[cfg(test)]
 mod tests;
 mod user_info;
 mod who_can_answer;
 
 pub(crate) use access::{AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson};
+pub(crate) use access_report::{
+    AccessReportDocument, ClusterReportJson, DriftReportJson, ExpiryJson, ReportBindingJson, ReportSubjectJson,
+    SensitiveHoldersJson, SubjectAccessJson, SubjectKindJson,
+};
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
+    IdentityJson, ManagedByJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
-pub(crate) use common::{LocationJson, SectionJson, SubjectJson};
+pub(crate) use cluster_report::ClusterReportInput;
+pub(crate) use common::{LocationJson, ObjectJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
 pub(crate) use digest::{digest, is_digest};
 pub(crate) use event::{
@@ -49,8 +58,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::diagnostic::InternalError;
+pub(crate) use subject_filter::{has_own_row, is_system_subject};
 pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
-pub(crate) use who_can_answer::{WhoCanAnswerJson, WhoCanQuestion};
+pub(crate) use who_can_answer::{GrantLimitJson, WhoCanAnswerJson, WhoCanQuestion};
 
 /// Raised when a script that reads the old documents would be misled. A new key alone does not raise it.
 pub(crate) const FORMAT_VERSION: u32 = 2;

@@ -286,7 +286,7 @@ fn policy() -> String {
 }
 
 /// The schemas of the output by the commands that print them.
-const DOCUMENTS: [&str; 6] = ["plan", "backup", "access", "diagnostics", "whoami", "permissions"];
+const DOCUMENTS: [&str; 7] = ["plan", "backup", "access", "report", "diagnostics", "whoami", "permissions"];
 
 fn documents() -> String {
     let mut out = String::new();

@@ -36,6 +36,7 @@ mod lints;
 mod markdown;
 mod output_files;
 mod ownership;
+mod pages;
 mod permissions;
 mod plan_files;
 mod policies;

@@ -201,6 +201,7 @@ fn every_policy_key_has_a_description_and_every_schema_an_id() {
         ("diagnostics", 2),
         ("whoami", 2),
         ("access", 2),
+        ("report", 2),
         ("permissions", 2),
         ("events", 2),
     ] {

@@ -1,0 +1,456 @@
+//! The page of `report`, made from its document. What has at most some hundred lines is in the page itself. The script makes
+//! the matrix from the data, a page of it at a time, so that thousands of principals do not freeze the browser.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::access_graph::{AccessGraph, GraphOptions, MAX_LAYOUT_NODES};
+use super::graph_svg::graph_image;
+use super::html_shell::{HtmlShell, section};
+use super::page_html::PageHtml;
+use super::plan_facts::is_outside;
+use crate::report::{
+    AccessReportDocument, ClusterReportJson, DiagnosticJson, DriftReportJson, EscalationJson, ExpiryJson,
+    GrantLimitJson, ReportBindingJson, SensitiveHoldersJson, SerializeError, SubjectAccessJson, SubjectJson,
+    SubjectKindJson, to_value,
+};
+
+/// The number of subjects that a cell shows before it is unfolded.
+const MAX_SUBJECTS: usize = 8;
+/// The number of differences from the policy that the page lists. `drift` lists all.
+const MAX_DRIFT: usize = 500;
+/// The number of days before an expiry from which it is marked.
+const SOON_DAYS: u64 = 14;
+
+/// The part of the document that the script needs.
+#[derive(Serialize)]
+struct PageData<'a> {
+    clusters: Vec<MatrixData<'a>>,
+}
+
+#[derive(Serialize)]
+struct MatrixData<'a> {
+    namespaces: &'a [String],
+    bindings: &'a [ReportBindingJson],
+    access: &'a [SubjectAccessJson],
+}
+
+/// Returns the page.
+///
+/// # Errors
+/// If serde cannot serialize the data.
+pub(crate) fn render_report_html(document: &AccessReportDocument) -> Result<PageHtml, SerializeError> {
+    let AccessReportDocument { created_at, policy, is_planned, clusters, errors, .. } = document;
+    let matrices = clusters.iter().map(|ClusterReportJson { namespaces, bindings, access, .. }| MatrixData {
+        namespaces,
+        bindings,
+        access,
+    });
+    let data = to_value(&PageData { clusters: matrices.collect() })?;
+    let policy_text = match policy {
+        Some(policy) => PageHtml::template("Policy {}, ", [PageHtml::code(policy)]),
+        None => PageHtml::markup("Without a policy, "),
+    };
+    let state = PageHtml::markup(if *is_planned { "the planned state, " } else { "" });
+    let header = PageHtml::template(
+        "<h1>Access to {}</h1>\n<p class=\"subtitle\">{}{}<time datetime=\"{}\">{}</time></p>\n",
+        [
+            match clusters.as_slice() {
+                [cluster] => PageHtml::text(&cluster.cluster),
+                clusters => PageHtml::count(clusters.len(), "cluster"),
+            },
+            policy_text,
+            state,
+            PageHtml::text(created_at),
+            PageHtml::text(created_at),
+        ],
+    );
+    let mut navigation = Vec::new();
+    let mut main = error_banner(errors);
+    for (number, cluster) in clusters.iter().enumerate() {
+        let page = ClusterPage { number, cluster, is_only: clusters.len() == 1 };
+        page.render(&mut main, &mut navigation);
+    }
+    let footer = PageHtml::markup("<p>Made by rolecall. This page loads nothing and sends nothing.</p>\n");
+    let title = PageHtml::template(
+        "Access report{}",
+        [policy.as_ref().map(|policy| PageHtml::template(": {}", [PageHtml::text(policy)])).unwrap_or_default()],
+    );
+    Ok(HtmlShell { title, header, navigation, main, footer, data: Some(PageHtml::json(data)) }.render())
+}
+
+/// Says which clusters the report does not have.
+pub(super) fn error_banner(errors: &[DiagnosticJson]) -> PageHtml {
+    if errors.is_empty() {
+        return PageHtml::default();
+    }
+    let items = errors.iter().map(|error| PageHtml::template("<li>{}</li>\n", [PageHtml::message(&error.message)]));
+    PageHtml::template(
+        "<div class=\"verdict alarm\">\n<h2>Not complete: {}</h2>\n<ul>\n{}</ul>\n</div>\n",
+        [PageHtml::count(errors.len(), "error"), PageHtml::concat(items)],
+    )
+}
+
+/// The part of the page for one cluster.
+struct ClusterPage<'a> {
+    number: usize,
+    cluster: &'a ClusterReportJson,
+    is_only: bool,
+}
+
+impl ClusterPage<'_> {
+    /// Adds the parts, and their places to the navigation.
+    fn render(&self, main: &mut PageHtml, navigation: &mut Vec<(PageHtml, PageHtml)>) {
+        if !self.is_only {
+            let id = self.id("cluster");
+            navigation.push((PageHtml::text(self.cluster.name.as_ref().unwrap_or(&self.cluster.cluster)), id.clone()));
+            main.push(&PageHtml::template("<h2 id=\"{}\">{}</h2>\n", [id, PageHtml::text(&self.cluster.cluster)]));
+        }
+        main.push(&self.cards());
+        let parts = [
+            ("access", "Access", Some(self.matrix())),
+            ("escalations", "Escalation paths", Some(self.escalations())),
+            ("sensitive", "Sensitive requests", Some(self.sensitive())),
+            ("expiries", "Expiry", self.expiries()),
+            ("drift", "Differences from the policy", self.drift()),
+            ("graph", "Graph", Some(self.graph())),
+            ("warnings", "Warnings", self.warnings()),
+        ];
+        for (name, heading, content) in parts {
+            if let Some(content) = content {
+                let id = self.id(name);
+                if self.is_only {
+                    navigation.push((PageHtml::markup(heading), id.clone()));
+                }
+                main.push(&section(id, PageHtml::markup(heading), content));
+            }
+        }
+    }
+
+    fn id(&self, name: &'static str) -> PageHtml {
+        PageHtml::template("{}-{}", [PageHtml::markup(name), PageHtml::digits(self.number)])
+    }
+
+    fn cards(&self) -> PageHtml {
+        let ClusterReportJson { access, namespaces, drift, .. } = self.cluster;
+        let subjects = |is_counted: fn(&SubjectAccessJson) -> bool| -> usize {
+            access.iter().filter(|row| is_counted(row)).map(|row| row.subjects.len()).sum()
+        };
+        let principals = |row: &SubjectAccessJson| {
+            row.subjects.iter().filter(|subject| subject.kind == SubjectKindJson::Principal).count()
+        };
+        let card = |value: usize, noun: &'static str| {
+            PageHtml::template(
+                "<li><span class=\"value\">{}</span> {}</li>\n",
+                [PageHtml::number(value), PageHtml::markup(noun)],
+            )
+        };
+        let mut cards = vec![
+            card(access.iter().map(principals).sum(), "IAM principals"),
+            card(namespaces.len(), "namespaces"),
+            card(subjects(|row| row.is_in_system_masters), "in system:masters"),
+            card(subjects(|row| !row.escalations.is_empty()), "with an escalation path"),
+        ];
+        cards.extend(drift.as_ref().map(|drift| card(drift.changes.len(), "differences from the policy")));
+        PageHtml::template("<ul class=\"cards\">\n{}</ul>\n", [PageHtml::concat(cards)])
+    }
+
+    fn matrix(&self) -> PageHtml {
+        let kinds = [
+            ("principal", SubjectKindJson::Principal),
+            ("account", SubjectKindJson::Account),
+            ("group", SubjectKindJson::Group),
+            ("user", SubjectKindJson::User),
+            ("service-account", SubjectKindJson::ServiceAccount),
+        ];
+        let options = kinds.map(|(value, kind)| {
+            PageHtml::template(
+                "<option value=\"{}\">{}</option>\n",
+                [PageHtml::markup(value), PageHtml::markup(kind.label())],
+            )
+        });
+        let hidden = match self.cluster.hidden_subjects {
+            0 => PageHtml::default(),
+            hidden => PageHtml::template(
+                " {} of Kubernetes and EKS itself left out; <code>--full</code> lists them.",
+                [PageHtml::count(hidden, "subject")],
+            ),
+        };
+        PageHtml::template(
+            concat!(
+                "<noscript><p>The matrix needs the script of this page, which loads nothing. ",
+                "<code>rolecall report -o csv</code> has the same content.</p></noscript>\n",
+                "<div class=\"matrix\" data-matrix=\"{}\" hidden>\n",
+                "<form class=\"filters\" role=\"search\" aria-label=\"Filter of the access to {}\">\n",
+                "<label>Subject, group or role <input type=\"search\" data-filter=\"text\" autocomplete=\"off\"></label>\n",
+                "<label>Namespace <input type=\"search\" data-filter=\"namespace\" autocomplete=\"off\"></label>\n",
+                "<label>Kind <select data-filter=\"kind\"><option value=\"\">all</option>\n{}</select></label>\n",
+                "<label class=\"check\"><input type=\"checkbox\" data-filter=\"escalation\"> Only with an escalation path</label>\n",
+                "</form>\n<p class=\"status\" role=\"status\" data-part=\"status\"></p>\n",
+                "<div class=\"pager\">\n",
+                "<button type=\"button\" data-move=\"rows-previous\">Previous subjects</button>\n",
+                "<button type=\"button\" data-move=\"rows-next\">Next subjects</button>\n",
+                "<button type=\"button\" data-move=\"columns-previous\">Previous namespaces</button>\n",
+                "<button type=\"button\" data-move=\"columns-next\">Next namespaces</button>\n</div>\n",
+                "<div class=\"scroll\" role=\"region\" aria-label=\"Roles of each subject in {}\" tabindex=\"0\">\n<table>\n",
+                "<caption>The roles of each subject, in the whole cluster and in each namespace. Unfold a subject to see ",
+                "how it logs in and which bindings it has. Access that everyone has by default is only in the rows of the ",
+                "groups that have it.{}</caption>\n",
+                "<thead data-part=\"head\"></thead>\n<tbody data-part=\"body\"></tbody>\n</table>\n</div>\n</div>\n",
+            ),
+            [
+                PageHtml::digits(self.number),
+                PageHtml::text(&self.cluster.cluster),
+                PageHtml::concat(options),
+                PageHtml::text(&self.cluster.cluster),
+                hidden,
+            ],
+        )
+    }
+
+    fn escalations(&self) -> PageHtml {
+        let rows = self.cluster.access.iter().filter(|row| !row.escalations.is_empty()).map(|row| {
+            let names: Vec<PageHtml> = row
+                .subjects
+                .iter()
+                .map(|subject| subject_html(&subject.subject, subject.principal_name.as_deref()))
+                .collect();
+            let paths = row.escalations.iter().map(|EscalationJson { name, path, severity: _ }| {
+                PageHtml::template("<li><code>{}</code>: {}</li>\n", [PageHtml::text(name), PageHtml::text(path)])
+            });
+            let worst = row.escalations.first().map(|path| severity_html(path.severity.name()));
+            PageHtml::template(
+                "<tr><td>{}</td><th scope=\"row\">{}</th><td><ul class=\"gains\">\n{}</ul></td></tr>\n",
+                [worst.unwrap_or_default(), folded(names), PageHtml::concat(paths)],
+            )
+        });
+        let rows: Vec<PageHtml> = rows.collect();
+        if rows.is_empty() {
+            return PageHtml::markup("<p>No subject has a known privilege escalation path.</p>\n");
+        }
+        table(
+            "Subjects that can get more access than they were given, the most severe first.",
+            &["Severity", "Subjects", "Paths"],
+            rows,
+        )
+    }
+
+    fn sensitive(&self) -> PageHtml {
+        let mut rows = Vec::new();
+        for answer in &self.cluster.sensitive {
+            let span = PageHtml::digits(answer.holders.len().max(1));
+            let request = PageHtml::template(
+                "<th scope=\"rowgroup\" rowspan=\"{}\"><code>{}</code></th>",
+                [span, PageHtml::text(&answer.request)],
+            );
+            let mut holders: Vec<PageHtml> = answer.holders.iter().map(holders_cells).collect();
+            if holders.is_empty() {
+                holders.push(PageHtml::markup("<td>no one</td><td></td>"));
+            }
+            let mut lines = PageHtml::default();
+            for (number, cells) in holders.into_iter().enumerate() {
+                let first = if number == 0 { request.clone() } else { PageHtml::default() };
+                lines.push(&PageHtml::template("<tr>{}{}</tr>\n", [first, cells]));
+            }
+            rows.push(PageHtml::template("</tbody>\n<tbody>\n{}", [lines]));
+        }
+        table("Who can make the requests that lead to other access.", &["Request", "Subjects", "Limited to"], rows)
+    }
+
+    fn expiries(&self) -> Option<PageHtml> {
+        let expiries = &self.cluster.expiries;
+        if expiries.is_empty() {
+            return None;
+        }
+        let rows = expiries.iter().map(|expiry| {
+            let ExpiryJson { section, name, expires, at, has_expired, days_left, location } = expiry;
+            let left = if *has_expired {
+                PageHtml::markup("<span class=\"severity high\">expired</span>")
+            } else if *days_left <= SOON_DAYS {
+                let days = PageHtml::count(usize::try_from(*days_left).unwrap_or(usize::MAX), "day");
+                PageHtml::template("<span class=\"severity medium\">{}</span>", [days])
+            } else {
+                PageHtml::count(usize::try_from(*days_left).unwrap_or(usize::MAX), "day")
+            };
+            PageHtml::template(
+                "<tr><th scope=\"row\"><code>{}.{}</code></th><td><time datetime=\"{}\">{}</time></td><td>{}</td><td><code>{}:{}</code></td></tr>\n",
+                [
+                    PageHtml::text(section),
+                    PageHtml::text(name),
+                    PageHtml::text(at),
+                    PageHtml::text(expires),
+                    left,
+                    PageHtml::text(&location.file),
+                    PageHtml::digits(location.line),
+                ],
+            )
+        });
+        let rows = rows.collect();
+        Some(table(
+            "What the policy gives for a limited time, the earliest first.",
+            &["Name", "Expires", "Left", "Policy"],
+            rows,
+        ))
+    }
+
+    fn drift(&self) -> Option<PageHtml> {
+        let DriftReportJson { changes, failed_invariants } = self.cluster.drift.as_ref()?;
+        let mut out = PageHtml::default();
+        for failed in failed_invariants {
+            let name = failed.description.as_ref().unwrap_or(&failed.invariant);
+            out.push(&PageHtml::template(
+                "<p><span class=\"severity critical\">invariant violated</span> {} (<code>{}:{}</code>)</p>\n",
+                [PageHtml::text(name), PageHtml::text(&failed.location.file), PageHtml::digits(failed.location.line)],
+            ));
+        }
+        if changes.is_empty() {
+            out.push(&PageHtml::markup("<p>The cluster matches the policy.</p>\n"));
+            return Some(out);
+        }
+        let rows = changes.iter().take(MAX_DRIFT).map(|change| {
+            let origin = if is_outside(change) { "changed outside of rolecall" } else { "not yet applied" };
+            let writer = change.last_writer.as_ref().map(|writer| {
+                PageHtml::template("{}, {}", [PageHtml::text(&writer.manager), PageHtml::text(&writer.time)])
+            });
+            PageHtml::template(
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+                [
+                    PageHtml::code(&change.target_text()),
+                    PageHtml::markup(change.action.name()),
+                    PageHtml::markup(origin),
+                    writer.unwrap_or_default(),
+                ],
+            )
+        });
+        out.push(&table(
+            "What apply would change to make the cluster match the policy.",
+            &["Object", "Action", "Why", "Last writer"],
+            rows.collect(),
+        ));
+        if let Some(more) = changes.len().checked_sub(MAX_DRIFT).filter(|more| *more > 0) {
+            out.push(&PageHtml::template(
+                "<p>… and {}; <code>rolecall drift</code> lists them.</p>\n",
+                [PageHtml::count(more, "more difference")],
+            ));
+        }
+        Some(out)
+    }
+
+    fn graph(&self) -> PageHtml {
+        let options = GraphOptions { max_nodes: Some(MAX_LAYOUT_NODES), ..GraphOptions::default() };
+        let graph = AccessGraph::new(self.cluster, options);
+        if graph.nodes.is_empty() {
+            return PageHtml::markup("<p>No subject has a role.</p>\n");
+        }
+        let id = self.id("graph-image");
+        let title = PageHtml::template(
+            "Graph of the access to {}: which principals have which groups, bindings and roles",
+            [PageHtml::text(&self.cluster.cluster)],
+        );
+        let left_out = match graph.left_out {
+            0 => PageHtml::default(),
+            number => PageHtml::template(
+                " {} with less dangerous access left out; <code>rolecall graph SUBJECT</code> shows one of them.",
+                [PageHtml::count(number, "subject")],
+            ),
+        };
+        PageHtml::template(
+            concat!(
+                "<p class=\"hint\">Objects that are connected in the same way are one node, and a node of several objects is ",
+                "connected if one of them is.{} The table above has the same access as text.</p>\n",
+                "<form class=\"filters\" role=\"search\" aria-label=\"Filter of the graph of {}\" data-needs-script hidden>\n",
+                "<label>Highlight <input type=\"search\" data-graph=\"{}\" data-status=\"{}-status\" autocomplete=\"off\"></label>\n",
+                "</form>\n<p class=\"status\" role=\"status\" id=\"{}-status\"></p>\n",
+                "<div class=\"graph-box\" role=\"region\" aria-label=\"Graph of {}\" tabindex=\"0\">\n{}\n</div>\n",
+            ),
+            [
+                left_out,
+                PageHtml::text(&self.cluster.cluster),
+                id.clone(),
+                id.clone(),
+                id.clone(),
+                PageHtml::text(&self.cluster.cluster),
+                graph_image(&graph, &title, &id, &PageHtml::default()),
+            ],
+        )
+    }
+
+    fn warnings(&self) -> Option<PageHtml> {
+        let warnings = &self.cluster.warnings;
+        if warnings.is_empty() {
+            return None;
+        }
+        let items =
+            warnings.iter().map(|warning| PageHtml::template("<li>{}</li>\n", [PageHtml::message(&warning.message)]));
+        Some(PageHtml::template("<ul>\n{}</ul>\n", [PageHtml::concat(items)]))
+    }
+}
+
+fn holders_cells(holders: &SensitiveHoldersJson) -> PageHtml {
+    let SensitiveHoldersJson { subjects, is_in_system_masters, limits } = holders;
+    let names =
+        subjects.iter().map(|SubjectJson { subject, principal_name }| subject_html(subject, principal_name.as_deref()));
+    let limits: BTreeSet<String> = limits.iter().map(limit_text).collect();
+    let limits = match (is_in_system_masters, limits.is_empty()) {
+        (true, _) => PageHtml::markup("not limited (system:masters)"),
+        (false, true) => PageHtml::markup("not limited"),
+        (false, false) => folded(limits.iter().map(|limit| PageHtml::text(limit)).collect()),
+    };
+    PageHtml::template("<td>{}</td><td>{}</td>", [folded(names.collect()), limits])
+}
+
+/// `team-a, names db, cache`.
+fn limit_text(limit: &GrantLimitJson) -> String {
+    let GrantLimitJson { resource_names, namespace, by_server_side_apply_only } = limit;
+    let mut parts: Vec<String> = namespace.iter().cloned().collect();
+    if !resource_names.is_empty() {
+        parts.push(format!("only {}", resource_names.join(", ")));
+    }
+    if *by_server_side_apply_only {
+        parts.push("by server-side apply".to_owned());
+    }
+    parts.join(", ")
+}
+
+pub(super) fn severity_html(name: &'static str) -> PageHtml {
+    PageHtml::template("<span class=\"severity {}\">{}</span>", [PageHtml::markup(name), PageHtml::markup(name)])
+}
+
+/// The name in the policy, with the full name after it.
+pub(super) fn subject_html(subject: &str, principal_name: Option<&str>) -> PageHtml {
+    match principal_name {
+        Some(name) => PageHtml::template(
+            "<strong>{}</strong> <span class=\"via\">{}</span>",
+            [PageHtml::text(name), PageHtml::text(subject)],
+        ),
+        None => PageHtml::text(subject),
+    }
+}
+
+/// Returns the first parts of a cell, a line each, and the others to unfold.
+pub(super) fn folded(mut parts: Vec<PageHtml>) -> PageHtml {
+    let rest = parts.split_off(MAX_SUBJECTS.min(parts.len()));
+    let first = PageHtml::join(parts, "<br>");
+    if rest.is_empty() {
+        return first;
+    }
+    let number = PageHtml::number(rest.len());
+    PageHtml::template(
+        "{}<details><summary>and {} more</summary>{}</details>",
+        [first, number, PageHtml::join(rest, "<br>")],
+    )
+}
+
+/// Returns a table with a caption and the headings of its columns.
+pub(super) fn table(caption: &'static str, columns: &[&'static str], rows: Vec<PageHtml>) -> PageHtml {
+    let columns =
+        columns.iter().map(|column| PageHtml::template("<th scope=\"col\">{}</th>", [PageHtml::markup(column)]));
+    PageHtml::template(
+        concat!(
+            "<div class=\"scroll\" role=\"region\" aria-label=\"{}\" tabindex=\"0\">\n<table>\n<caption>{}</caption>\n",
+            "<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody>\n</table>\n</div>\n",
+        ),
+        [PageHtml::markup(caption), PageHtml::markup(caption), PageHtml::concat(columns), PageHtml::concat(rows)],
+    )
+}
