@@ -60,14 +60,20 @@ pub(crate) struct GraphNode {
 }
 
 impl GraphNode {
-    /// The text of the node, such as `developers` or `12 bindings`.
+    /// The name of the first object, without its kind, account and namespace.
+    fn first_name(&self) -> &str {
+        let first = self.objects.first().map(String::as_str).unwrap_or_default();
+        first.rsplit([' ', '/', ':']).next().unwrap_or_default()
+    }
+
+    /// The text of the node, such as `developers` or `12 bindings (viewers, …)`.
     pub(crate) fn label(&self) -> String {
         match (&self.name, self.objects.len()) {
             (Some(name), 1) => name.clone(),
             (Some(name), number) if matches!(self.column, GraphColumn::Binding | GraphColumn::Role) => {
                 format!("{name} ({number} namespaces)")
             }
-            (_, number) => format!("{number} {}s", self.column.noun()),
+            (_, number) => format!("{number} {}s ({}, …)", self.column.noun(), self.first_name()),
         }
     }
 }

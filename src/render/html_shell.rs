@@ -73,11 +73,12 @@ fn source_hash(source: &'static str) -> PageHtml {
     PageHtml::text(&format!("sha256-{}", STANDARD.encode(Sha256::digest(source.as_bytes()))))
 }
 
-/// A part of a page with its heading.
-pub(super) fn section(id: PageHtml, heading: PageHtml, content: PageHtml) -> PageHtml {
+/// A part of a page with its heading, `h2` or `h3`.
+pub(super) fn section(level: &'static str, id: PageHtml, heading: PageHtml, content: PageHtml) -> PageHtml {
+    let level = PageHtml::markup(level);
     PageHtml::template(
-        "<section id=\"{}\" aria-labelledby=\"{}-heading\">\n<h2 id=\"{}-heading\">{}</h2>\n{}</section>\n",
-        [id.clone(), id.clone(), id, heading, content],
+        "<section id=\"{}\" aria-labelledby=\"{}-heading\">\n<{} id=\"{}-heading\">{}</{}>\n{}</section>\n",
+        [id.clone(), id.clone(), level.clone(), id, heading, level, content],
     )
 }
 

@@ -138,7 +138,14 @@ pub(super) fn aws_auth_part(facts: &PlanFacts<'_>) -> Option<PageHtml> {
         if facts.document.plans.len() > 1 {
             out.push(&PageHtml::template("<h3>{}</h3>\n", [PageHtml::text(&plan.cluster)]));
         }
-        let lines = lines.iter().map(|line| PageHtml::text(line));
+        let lines = lines.iter().map(|line| {
+            let template = match line.chars().next() {
+                Some('+') => "<span class=\"add\">{}</span>",
+                Some('-') => "<span class=\"remove\">{}</span>",
+                _ => "{}",
+            };
+            PageHtml::template(template, [PageHtml::text(line)])
+        });
         out.push(&PageHtml::template("<pre tabindex=\"0\"><code>{}</code></pre>\n", [PageHtml::join(lines, "\n")]));
     }
     (!out.is_empty()).then_some(out)

@@ -12,12 +12,14 @@ use super::page_html::PageHtml;
 use super::plan_facts::is_outside;
 use crate::report::{
     AccessReportDocument, ClusterReportJson, DiagnosticJson, DriftReportJson, EscalationJson, ExpiryJson,
-    GrantLimitJson, ReportBindingJson, SensitiveHoldersJson, SerializeError, SubjectAccessJson, SubjectJson,
-    SubjectKindJson, to_value,
+    GrantLimitJson, ReportBindingJson, SensitiveAccessJson, SensitiveHoldersJson, SerializeError, SubjectAccessJson,
+    SubjectJson, SubjectKindJson, to_value,
 };
 
 /// The number of subjects that a cell shows before it is unfolded.
 const MAX_SUBJECTS: usize = 8;
+/// The number of rows up to which the answer to a sensitive request is unfolded.
+const MAX_OPEN_HOLDERS: usize = 4;
 /// The number of differences from the policy that the page lists. `drift` lists all.
 const MAX_DRIFT: usize = 500;
 /// The number of days before an expiry from which it is marked.
@@ -63,7 +65,7 @@ pub(crate) fn render_report_html(document: &AccessReportDocument) -> Result<Page
             policy_text,
             state,
             PageHtml::text(created_at),
-            PageHtml::text(created_at),
+            PageHtml::text(&readable_time(created_at)),
         ],
     );
     let mut navigation = Vec::new();
@@ -78,6 +80,17 @@ pub(crate) fn render_report_html(document: &AccessReportDocument) -> Result<Page
         [policy.as_ref().map(|policy| PageHtml::template(": {}", [PageHtml::text(policy)])).unwrap_or_default()],
     );
     Ok(HtmlShell { title, header, navigation, main, footer, data: Some(PageHtml::json(data)) }.render())
+}
+
+/// `2026-11-27 03:40 UTC` of a time in RFC 3339.
+fn readable_time(time: &str) -> String {
+    match time.split_once('T') {
+        Some((date, clock)) if time.ends_with('Z') => {
+            let minutes: Vec<&str> = clock.split(':').take(2).collect();
+            format!("{date} {} UTC", minutes.join(":"))
+        }
+        _ => time.to_owned(),
+    }
 }
 
 /// Says which clusters the report does not have.
@@ -117,13 +130,14 @@ impl ClusterPage<'_> {
             ("graph", "Graph", Some(self.graph())),
             ("warnings", "Warnings", self.warnings()),
         ];
+        let level = if self.is_only { "h2" } else { "h3" };
         for (name, heading, content) in parts {
             if let Some(content) = content {
                 let id = self.id(name);
                 if self.is_only {
                     navigation.push((PageHtml::markup(heading), id.clone()));
                 }
-                main.push(&section(id, PageHtml::markup(heading), content));
+                main.push(&section(level, id, PageHtml::markup(heading), content));
             }
         }
     }
@@ -237,25 +251,32 @@ impl ClusterPage<'_> {
     }
 
     fn sensitive(&self) -> PageHtml {
-        let mut rows = Vec::new();
-        for answer in &self.cluster.sensitive {
-            let span = PageHtml::digits(answer.holders.len().max(1));
-            let request = PageHtml::template(
-                "<th scope=\"rowgroup\" rowspan=\"{}\"><code>{}</code></th>",
-                [span, PageHtml::text(&answer.request)],
-            );
-            let mut holders: Vec<PageHtml> = answer.holders.iter().map(holders_cells).collect();
-            if holders.is_empty() {
-                holders.push(PageHtml::markup("<td>no one</td><td></td>"));
+        let requests = self.cluster.sensitive.iter().map(|SensitiveAccessJson { request, holders }| {
+            let number: usize = holders.iter().map(|holders| holders.subjects.len()).sum();
+            let unlimited = holders.iter().filter(|holders| holders.limits.is_empty());
+            let unlimited: usize = unlimited.map(|holders| holders.subjects.len()).sum();
+            if number == 0 {
+                return PageHtml::template(
+                    "<details><summary><code>{}</code>: no one</summary></details>\n",
+                    [PageHtml::text(request)],
+                );
             }
-            let mut lines = PageHtml::default();
-            for (number, cells) in holders.into_iter().enumerate() {
-                let first = if number == 0 { request.clone() } else { PageHtml::default() };
-                lines.push(&PageHtml::template("<tr>{}{}</tr>\n", [first, cells]));
-            }
-            rows.push(PageHtml::template("</tbody>\n<tbody>\n{}", [lines]));
-        }
-        table("Who can make the requests that lead to other access.", &["Request", "Subjects", "Limited to"], rows)
+            let rows = holders.iter().map(holders_row).collect();
+            PageHtml::template(
+                "<details{}><summary><code>{}</code>: {}, {} without a limit</summary>\n{}</details>\n",
+                [
+                    PageHtml::markup(if holders.len() <= MAX_OPEN_HOLDERS { " open" } else { "" }),
+                    PageHtml::text(request),
+                    PageHtml::count(number, "subject"),
+                    PageHtml::number(unlimited),
+                    table_of(&PageHtml::text(request), &["Subjects", "Limited to"], rows),
+                ],
+            )
+        });
+        PageHtml::template(
+            "<p class=\"hint\">Who can make the requests that lead to other access.</p>\n<div class=\"requests\">\n{}</div>\n",
+            [PageHtml::concat(requests)],
+        )
     }
 
     fn expiries(&self) -> Option<PageHtml> {
@@ -387,7 +408,7 @@ impl ClusterPage<'_> {
     }
 }
 
-fn holders_cells(holders: &SensitiveHoldersJson) -> PageHtml {
+fn holders_row(holders: &SensitiveHoldersJson) -> PageHtml {
     let SensitiveHoldersJson { subjects, is_in_system_masters, limits } = holders;
     let names =
         subjects.iter().map(|SubjectJson { subject, principal_name }| subject_html(subject, principal_name.as_deref()));
@@ -397,7 +418,7 @@ fn holders_cells(holders: &SensitiveHoldersJson) -> PageHtml {
         (false, true) => PageHtml::markup("not limited"),
         (false, false) => folded(limits.iter().map(|limit| PageHtml::text(limit)).collect()),
     };
-    PageHtml::template("<td>{}</td><td>{}</td>", [folded(names.collect()), limits])
+    PageHtml::template("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", [folded(names.collect()), limits])
 }
 
 /// `team-a, names db, cache`.
@@ -444,6 +465,10 @@ pub(super) fn folded(mut parts: Vec<PageHtml>) -> PageHtml {
 
 /// Returns a table with a caption and the headings of its columns.
 pub(super) fn table(caption: &'static str, columns: &[&'static str], rows: Vec<PageHtml>) -> PageHtml {
+    table_of(&PageHtml::markup(caption), columns, rows)
+}
+
+fn table_of(caption: &PageHtml, columns: &[&'static str], rows: Vec<PageHtml>) -> PageHtml {
     let columns =
         columns.iter().map(|column| PageHtml::template("<th scope=\"col\">{}</th>", [PageHtml::markup(column)]));
     PageHtml::template(
@@ -451,6 +476,6 @@ pub(super) fn table(caption: &'static str, columns: &[&'static str], rows: Vec<P
             "<div class=\"scroll\" role=\"region\" aria-label=\"{}\" tabindex=\"0\">\n<table>\n<caption>{}</caption>\n",
             "<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody>\n</table>\n</div>\n",
         ),
-        [PageHtml::markup(caption), PageHtml::markup(caption), PageHtml::concat(columns), PageHtml::concat(rows)],
+        [caption.clone(), caption.clone(), PageHtml::concat(columns), PageHtml::concat(rows)],
     )
 }

@@ -242,28 +242,26 @@ fn sensitive_access(cluster: AnswerContext<'_>, access: &AccessView<'_>, full: b
         let text = if name.is_empty() { text.to_string() } else { text.in_namespace("kube-system").to_string() };
         let question = WhoCanQuestion { text, request: &request, filter: &filter };
         let result = access.who_can_somewhere(&request, &filter);
-        let mut holders: BTreeMap<(bool, Vec<GrantLimitJson>), Vec<SubjectJson>> = BTreeMap::new();
+        let mut holders: BTreeMap<(Reverse<bool>, Vec<GrantLimitJson>), Vec<SubjectJson>> = BTreeMap::new();
         let masters = result.system_masters.iter().map(|principal| cluster.subject(&principal.subject));
         let masters: Vec<SubjectJson> = masters.collect();
         if !masters.is_empty() {
-            holders.insert((true, Vec::new()), masters);
+            holders.insert((Reverse(true), Vec::new()), masters);
         }
         for principal in &result.principals {
             let principal: &MappedPrincipal = principal;
             let limits = question.limits_json(result.paths_of_principal(principal));
-            holders.entry((false, limits)).or_default().push(cluster.subject(&principal.subject));
+            holders.entry((Reverse(false), limits)).or_default().push(cluster.subject(&principal.subject));
         }
         for grants in &result.subjects {
             let query = SubjectQuery::from_subject(grants.subject);
             if full || !is_system_subject(&query) || is_everyone(&query) {
                 let limits = question.limits_json(&grants.paths);
-                holders.entry((false, limits)).or_default().push(cluster.subject(&query));
+                holders.entry((Reverse(false), limits)).or_default().push(cluster.subject(&query));
             }
         }
-        let holders = holders.into_iter().map(|((is_in_system_masters, limits), subjects)| SensitiveHoldersJson {
-            subjects,
-            is_in_system_masters,
-            limits,
+        let holders = holders.into_iter().map(|((Reverse(is_in_system_masters), limits), subjects)| {
+            SensitiveHoldersJson { subjects, is_in_system_masters, limits }
         });
         SensitiveAccessJson { request: question.text.clone(), holders: holders.collect() }
     });

@@ -30,7 +30,7 @@ mod who_can_answer;
 pub(crate) use access::{AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson};
 pub(crate) use access_report::{
     AccessReportDocument, ClusterReportJson, DriftReportJson, ExpiryJson, ReportBindingJson, ReportSubjectJson,
-    SensitiveHoldersJson, SubjectAccessJson, SubjectKindJson,
+    SensitiveAccessJson, SensitiveHoldersJson, SubjectAccessJson, SubjectKindJson,
 };
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,

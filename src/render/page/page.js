@@ -23,6 +23,12 @@
   };
   const number = (value) => value.toLocaleString("en");
   const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+  const collator = new Intl.Collator("en", { numeric: true });
+  const SEVERITIES = ["critical", "high", "medium", "low", null];
+  // `role/viewer` of an ARN.
+  const shortName = (subject) =>
+    subject["principal-name"] ??
+    (subject.kind === "principal" ? subject.subject.slice(subject.subject.lastIndexOf(":") + 1) : subject.subject);
   const objectText = (object) =>
     `${object.kind} ${object.namespace === null ? "" : object.namespace + "/"}${object.name}`;
 
@@ -43,8 +49,19 @@
       this.rows = [];
       this.groups = cluster.access.map((access) => this.prepareGroup(access));
       for (const group of this.groups) {
-        for (const subject of group.access.subjects) this.rows.push({ subject, group, text: null });
+        for (const subject of group.access.subjects) {
+          this.rows.push({ subject, group, name: shortName(subject), text: null });
+        }
       }
+      // The most dangerous first, then the kinds in the order of their options, then the names.
+      const kinds = Object.keys(KIND_LABELS);
+      this.rows.sort(
+        (a, b) =>
+          SEVERITIES.indexOf(a.group.worst) - SEVERITIES.indexOf(b.group.worst) ||
+          kinds.indexOf(a.subject.kind) - kinds.indexOf(b.subject.kind) ||
+          collator.compare(a.name, b.name),
+      );
+      this.namespaces = [...cluster.namespaces].sort(collator.compare);
       this.rowStart = 0;
       this.columnStart = 0;
       this.find = (name) => root.querySelector(`[data-part="${name}"]`);
@@ -121,9 +138,12 @@
       for (const group of new Set(this.shown.map((row) => row.group))) {
         for (const name of group.namespaces.keys()) used.add(name);
       }
-      this.columns = this.cluster.namespaces.filter((name) => used.has(name) && isWantedNamespace(name));
+      this.columns = this.namespaces.filter((name) => used.has(name) && isWantedNamespace(name));
       this.rowStart = 0;
       this.columnStart = 0;
+      // Hidden only while the focus is in the filter.
+      const isPaged = this.shown.length > PAGE_ROWS || this.columns.length > PAGE_COLUMNS;
+      this.root.querySelector(".pager").hidden = !isPaged;
       this.draw();
     }
 
@@ -167,13 +187,12 @@
 
     drawRow(row, columns) {
       const { subject, group } = row;
-      const name = subject["principal-name"] ?? subject.subject;
-      const details = element("details", {}, element("summary", {}, name));
+      const details = element("details", {}, element("summary", {}, row.name));
       details.addEventListener("toggle", () => {
         if (details.open && details.childElementCount === 1) details.append(this.drawDetails(row));
       });
       const header = element("th", { scope: "row" }, details);
-      if (subject["principal-name"] !== null) header.append(element("span", { class: "full-name" }, subject.subject));
+      if (row.name !== subject.subject) header.append(element("span", { class: "full-name" }, subject.subject));
       const line = element("tr", {}, header, element("td", {}, KIND_LABELS[subject.kind]));
       const severity = group.worst === null ? "" : element("span", { class: `severity ${group.worst}` }, group.worst);
       line.append(element("td", {}, severity), this.drawRoles(group.wholeCluster));
