@@ -3,7 +3,7 @@
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{finish, observe_targets, print_warnings};
+use super::question::{finish, observe_targets};
 use super::report_args::{ReportArgs, ReportFormat};
 use crate::ops::{CommandError, report_access};
 use crate::render::access_csv::render_access_csv;
@@ -12,9 +12,6 @@ use crate::render::report_html::render_report_html;
 pub(crate) fn run(args: &ReportArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let (observed, loaded) =
         observe_targets(args.target.policy.as_ref(), &args.target.connection, &args.parallel, args.after, env)?;
-    if let Some(loaded) = &loaded {
-        print_warnings(&loaded.warnings, env);
-    }
     let context = env.parallel_context(&args.parallel);
     let document = report_access(&observed, loaded.as_ref(), args.after, args.full, &context)?;
     match args.format {

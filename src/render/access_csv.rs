@@ -3,7 +3,8 @@
 //! A spreadsheet runs a cell that begins with `=`, `+`, `-`, `@` or a tab as a formula, which a name from a cluster could be
 //! (owasp.org, CSV Injection). So each cell is a [`CsvCell`], which begins with `'` in this case.
 
-use crate::diagnostic::{InternalError, escape_text};
+use super::markdown_text::escape_foreign;
+use crate::diagnostic::InternalError;
 use crate::report::{
     AccessReportDocument, ClusterReportJson, IdentityJson, ManagedByJson, ReportBindingJson, ReportSubjectJson,
     SubjectAccessJson,
@@ -30,7 +31,7 @@ struct CsvCell(String);
 
 impl CsvCell {
     fn new(text: &str) -> Self {
-        let text = escape_text(text);
+        let text = escape_foreign(text);
         // The unsafe characters are escaped, so a tab or a line break cannot be at the beginning.
         Self(if text.starts_with(['=', '+', '-', '@', '\'', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']) {
             format!("'{text}")

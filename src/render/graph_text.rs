@@ -1,7 +1,7 @@
 //! The graph of access in the languages of Graphviz and Mermaid. Foreign text is only in quoted labels.
 
 use super::access_graph::{AccessGraph, GraphColumn, GraphNode};
-use crate::diagnostic::escape_text;
+use super::markdown_text::escape_foreign;
 
 /// A text in the language of Graphviz in which foreign text is harmless.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ impl DotText {
     /// Returns a foreign text as a quoted string. A backslash begins an escape sequence in a label, such as `\N` or `\l`,
     /// and Graphviz reads HTML entities in it (graphviz.org, `escString`).
     fn quoted(text: &str) -> Self {
-        let text = escape_text(text).replace('\\', "\\\\").replace('"', "\\\"").replace('&', "&amp;");
+        let text = escape_foreign(text).replace('\\', "\\\\").replace('"', "\\\"").replace('&', "&amp;");
         Self(format!("\"{text}\""))
     }
 
@@ -28,7 +28,7 @@ impl MermaidText {
     /// Returns a foreign text as a quoted label. Mermaid reads Markdown, HTML and links in it, and `#35;` as a character.
     fn quoted(text: &str) -> Self {
         let mut out = "\"".to_owned();
-        for c in escape_text(text).chars() {
+        for c in escape_foreign(text).chars() {
             if c.is_alphanumeric() || " -.,()".contains(c) {
                 out.push(c);
             } else {

@@ -6,8 +6,7 @@
 
 use serde_json::Value;
 
-use super::markdown_text::{MarkdownText, fill_template, shorten};
-use crate::diagnostic::escape_text;
+use super::markdown_text::{MarkdownText, escape_foreign, fill_template, shorten};
 
 /// HTML in which foreign text is harmless.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +26,7 @@ impl PageHtml {
     /// Returns a foreign text, for a place between tags or in a quoted attribute.
     pub(crate) fn text(text: &str) -> Self {
         let mut out = String::with_capacity(text.len() + 8);
-        push_escaped(&escape_text(text), &mut out);
+        push_escaped(&escape_foreign(text), &mut out);
         Self(out)
     }
 
@@ -133,7 +132,7 @@ fn push_escaped(text: &str, out: &mut String) {
 fn escape_strings(value: &mut Value) {
     match value {
         Value::String(text) => {
-            let escaped = escape_text(text);
+            let escaped = escape_foreign(text);
             if escaped != *text {
                 *text = escaped;
             }
@@ -171,6 +170,7 @@ mod tests {
             "]]>",
             "{}",
             "javascript:",
+            "##[error]x",
             "\n",
             "\r",
             "\t",
@@ -203,7 +203,7 @@ mod tests {
         /// Foreign text has no character with a meaning in HTML, and is read as the escaped text.
         #[test]
         fn hostile_text_is_shown_and_has_no_meaning(name in hostile()) {
-            let escaped = escape_text(&name);
+            let escaped = escape_foreign(&name);
             for html in [PageHtml::text(&name), PageHtml::short_text(&name, 10_000)] {
                 prop_assert!(!html.as_str().contains(['<', '>', '"', '\'']), "{}", html.as_str());
                 prop_assert!(!html.as_str().chars().any(is_unsafe_char), "{}", html.as_str());
@@ -224,7 +224,7 @@ mod tests {
             let html = PageHtml::json(json!({ "a": [name.as_str()], "b": { "c": name.as_str() } }));
             prop_assert!(!html.as_str().contains(['<', '>', '&']), "{}", html.as_str());
             let read: Value = serde_json::from_str(html.as_str()).unwrap();
-            let escaped = escape_text(&name);
+            let escaped = escape_foreign(&name);
             prop_assert_eq!(read, json!({ "a": [escaped.as_str()], "b": { "c": escaped.as_str() } }));
         }
     }

@@ -142,7 +142,7 @@ pub(super) fn aws_auth_part(facts: &PlanFacts<'_>) -> Option<PageHtml> {
             let template = match line.chars().next() {
                 Some('+') => "<span class=\"add\">{}</span>",
                 Some('-') => "<span class=\"remove\">{}</span>",
-                _ => "{}",
+                _ => "<span>{}</span>",
             };
             PageHtml::template(template, [PageHtml::text(line)])
         });

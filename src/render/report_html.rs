@@ -27,7 +27,9 @@ const SOON_DAYS: u64 = 14;
 
 /// The part of the document that the script needs.
 #[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct PageData<'a> {
+    has_policy: bool,
     clusters: Vec<MatrixData<'a>>,
 }
 
@@ -49,7 +51,7 @@ pub(crate) fn render_report_html(document: &AccessReportDocument) -> Result<Page
         bindings,
         access,
     });
-    let data = to_value(&PageData { clusters: matrices.collect() })?;
+    let data = to_value(&PageData { has_policy: policy.is_some(), clusters: matrices.collect() })?;
     let policy_text = match policy {
         Some(policy) => PageHtml::template("Policy {}, ", [PageHtml::code(policy)]),
         None => PageHtml::markup("Without a policy, "),
@@ -201,24 +203,24 @@ impl ClusterPage<'_> {
                 "<label>Namespace <input type=\"search\" data-filter=\"namespace\" autocomplete=\"off\"></label>\n",
                 "<label>Kind <select data-filter=\"kind\"><option value=\"\">all</option>\n{}</select></label>\n",
                 "<label class=\"check\"><input type=\"checkbox\" data-filter=\"escalation\"> Only with an escalation path</label>\n",
-                "</form>\n<p class=\"status\" role=\"status\" data-part=\"status\"></p>\n",
+                "</form>\n<p class=\"hint\">Unfold a subject to see how it logs in and which bindings it has. Access that everyone ",
+                "has by default is only in the rows of the groups that have it.{}</p>\n",
+                "<p class=\"status\" role=\"status\" data-part=\"status\"></p>\n",
                 "<div class=\"pager\">\n",
                 "<button type=\"button\" data-move=\"rows-previous\">Previous subjects</button>\n",
                 "<button type=\"button\" data-move=\"rows-next\">Next subjects</button>\n",
                 "<button type=\"button\" data-move=\"columns-previous\">Previous namespaces</button>\n",
                 "<button type=\"button\" data-move=\"columns-next\">Next namespaces</button>\n</div>\n",
                 "<div class=\"scroll\" role=\"region\" aria-label=\"Roles of each subject in {}\" tabindex=\"0\">\n<table>\n",
-                "<caption>The roles of each subject, in the whole cluster and in each namespace. Unfold a subject to see ",
-                "how it logs in and which bindings it has. Access that everyone has by default is only in the rows of the ",
-                "groups that have it.{}</caption>\n",
+                "<caption>Roles in the whole cluster and in each namespace</caption>\n",
                 "<thead data-part=\"head\"></thead>\n<tbody data-part=\"body\"></tbody>\n</table>\n</div>\n</div>\n",
             ),
             [
                 PageHtml::digits(self.number),
                 PageHtml::text(&self.cluster.cluster),
                 PageHtml::concat(options),
-                PageHtml::text(&self.cluster.cluster),
                 hidden,
+                PageHtml::text(&self.cluster.cluster),
             ],
         )
     }
@@ -257,7 +259,7 @@ impl ClusterPage<'_> {
             let unlimited: usize = unlimited.map(|holders| holders.subjects.len()).sum();
             if number == 0 {
                 return PageHtml::template(
-                    "<details><summary><code>{}</code>: no one</summary></details>\n",
+                    "<p class=\"empty\"><code>{}</code>: no one</p>\n",
                     [PageHtml::text(request)],
                 );
             }

@@ -169,7 +169,7 @@ const HOSTILE: [&str; 7] = [
     "\"' onmouseover=globalThis.pwned=1 x='",
     "a&lt;b&amp;&#60;i&#62;",
     "bidi\u{202e}gpj.exe\u{2066}x\u{200b}\u{2028}y",
-    "`${globalThis.pwned=1}` {{7*7}} \\u003cb>",
+    "`${globalThis.pwned=1}` {7*7} \\u003cb>",
 ];
 
 fn hostile_cluster() -> String {
@@ -327,4 +327,63 @@ fn report_of_three_thousand_principals_stays_responsive() {
     let filter = opened.action(2)["milliseconds"].as_u64().unwrap();
     assert!(opened.interactive() < 30_000 && filter < 10_000, "{} ms, {filter} ms", opened.interactive());
     println!("3,000 principals: {} ms until it can be used, {filter} ms for a filter", opened.interactive());
+}
+
+/// Names that a spreadsheet would run as formulas, or that would break a line.
+const FORMULAS: [&str; 7] = ["=cmd|' /C calc'!A0", "@SUM(1+1)", "+1", "-1+1", "a\",\"b", "a;=1", "tab\tand\nline"];
+
+#[test]
+fn no_cell_of_the_csv_is_a_formula() {
+    let sandbox = Sandbox::offline();
+    let rbac = "rbac.authorization.k8s.io";
+    let items: Vec<Value> = FORMULAS
+        .iter()
+        .flat_map(|name| {
+            let role = json!({ "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": { "name": name.replace('/', "") },
+                               "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }] });
+            let binding = json!({ "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": name.replace('/', "") },
+                                  "roleRef": { "apiGroup": rbac, "kind": "ClusterRole", "name": name.replace('/', "") },
+                                  "subjects": [{ "apiGroup": rbac, "kind": "Group", "name": name }, { "apiGroup": rbac, "kind": "User", "name": name }] });
+            [role, binding]
+        })
+        .collect();
+    sandbox.write(
+        "cluster.yaml",
+        &escape_for_yaml(&json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()),
+    );
+    let text = sandbox.ok(&["report", "--snapshot", "cluster.yaml", "-o", "csv"]);
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let mut subjects = 0;
+    for record in reader.records() {
+        let record = record.unwrap();
+        assert_eq!(record.len(), 12, "{record:?}");
+        for cell in &record {
+            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "{cell:?}");
+            assert!(!cell.contains(['\n', '\t']), "{cell:?}");
+        }
+        subjects += usize::from(record.get(1).unwrap().starts_with("group:"));
+    }
+    assert_eq!(subjects, FORMULAS.len(), "{text}");
+}
+
+#[test]
+fn csv_has_a_line_for_each_subject_role_and_namespace() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", &small_cluster()).write("access.toml", POLICY);
+    insta::assert_snapshot!(sandbox.ok(&["report", "access.toml", "-o", "csv"]));
+}
+
+#[test]
+fn graph_has_the_same_nodes_in_each_language() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", &small_cluster()).write("access.toml", POLICY);
+    let graph = |format: &str| sandbox.ok(&["graph", "--policy", "access.toml", "-o", format]);
+    insta::assert_snapshot!(graph("mermaid"));
+    let (mermaid, dot, svg) = (graph("mermaid"), graph("dot"), graph("svg"));
+    let edges = mermaid.matches("-->").count();
+    assert_eq!((dot.matches("->").count(), svg.matches("data-from=").count()), (edges, edges));
+    let full = sandbox.ok(&["graph", "--policy", "access.toml", "-o", "mermaid", "--full"]);
+    assert_eq!(full.matches(">\"developers\"]").count(), 3, "each RoleBinding has a node\n{full}");
+    let devs = sandbox.ok(&["graph", "devs", "--policy", "access.toml", "-o", "mermaid"]);
+    assert!(devs.contains("\"devs\"") && !devs.contains("operators"), "{devs}");
 }

@@ -32,6 +32,13 @@
   const objectText = (object) =>
     `${object.kind} ${object.namespace === null ? "" : object.namespace + "/"}${object.name}`;
 
+  // `, access.toml:12`, or nothing if the page was made without a policy.
+  const managedBy = (value, hasPolicy) => {
+    if (!hasPolicy) return "";
+    if (value === null) return ", not managed by a policy";
+    return value.location ? `, ${value.location.file}:${value.location.line}` : `, policy ${value.policy}`;
+  };
+
   // Waits until no key was pressed for a moment.
   const debounced = (action) => {
     let timer = 0;
@@ -43,9 +50,10 @@
 
   // The matrix of subjects and namespaces. Only the rows and columns of one page are in the document.
   class Matrix {
-    constructor(root, cluster) {
+    constructor(root, cluster, hasPolicy) {
       this.root = root;
       this.cluster = cluster;
+      this.hasPolicy = hasPolicy;
       this.rows = [];
       this.groups = cluster.access.map((access) => this.prepareGroup(access));
       for (const group of this.groups) {
@@ -218,13 +226,15 @@
       const out = element("div", { class: "details" });
       const identities = subject.identities.map((identity) => {
         const entry = identity.entry;
-        const place = entry === null ? "" : `, ${entry.section}${entry.line === null ? "" : " line " + entry.line}`;
+        const line = entry === null || entry.line === null ? "" : ` line ${entry.line}`;
+        const place = entry === null ? "" : `, ${entry.section}${line}${managedBy(entry["managed-by"], this.hasPolicy)}`;
         return `user ${identity.username}, groups ${identity.groups.join(", ")}${place}`;
       });
       if (identities.length > 0) out.append(list("Logs in as", identities));
       const grants = group.access.grants.map((grant) => {
         const binding = this.cluster.bindings[grant.binding];
-        return `${grant.via} → ${objectText(binding.binding)} → ${objectText(binding.role)}`;
+        const manager = managedBy(binding["managed-by"], this.hasPolicy);
+        return `${grant.via} → ${objectText(binding.binding)} → ${objectText(binding.role)}${manager}`;
       });
       if (group.access["is-in-system-masters"]) grants.unshift("group:system:masters: everything, without RBAC");
       out.append(grants.length > 0 ? list("Has", grants) : element("p", {}, "Has no role."));
@@ -296,9 +306,9 @@
 
   const data = document.getElementById("data");
   if (data !== null) {
-    const clusters = JSON.parse(data.textContent).clusters;
+    const page = JSON.parse(data.textContent);
     for (const root of document.querySelectorAll("[data-matrix]")) {
-      new Matrix(root, clusters[Number(root.dataset.matrix)]);
+      new Matrix(root, page.clusters[Number(root.dataset.matrix)], page["has-policy"]);
     }
   }
   document.querySelectorAll("[data-list]").forEach(filterList);
