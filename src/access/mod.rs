@@ -34,6 +34,7 @@ mod session_match;
 mod template;
 mod variants;
 mod who_can;
+mod whole_grant;
 
 pub(crate) use access_view::{
     AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,

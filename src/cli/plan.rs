@@ -1,10 +1,11 @@
 //! `rolecall plan`: the changes that `apply` would make, and their effect on access.
 
 use super::args::PlanArgs;
+use super::document_args::PlanFormat;
 use super::env::Env;
 use super::exit::Exit;
 use super::guards::parse_allow_flags;
-use super::plan_output::{print_plan_set, report_failure};
+use super::plan_output::{apply_command, print_plan_set, report_failure};
 use super::plan_signature::SigningKey;
 use super::policy_files::read_policy;
 use super::refusals::{print_diagnostics, print_refusals};
@@ -80,6 +81,12 @@ fn plan_and_print(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> 
                 path.display()
             ));
         }
+    }
+    if args.out.is_none()
+        && args.output.format == PlanFormat::Text
+        && let Some(command) = apply_command(&plans.cluster_plans, &args.target)
+    {
+        env.print(&format!("To apply exactly this plan: {command}"));
     }
     // The process ends here, and freeing a large policy string by string takes longer than printing the plan.
     std::mem::forget((plans.loaded, plans.cluster_plans));

@@ -1,17 +1,20 @@
 //! Prints plans in the format of the command line, and adds them to the summary of a job in GitHub Actions.
 
+use super::args::{ConnectionArgs, TargetArgs};
 use super::document_args::{PlanFormat, PlanOutputArgs};
 use super::env::Env;
 use super::print_json;
 use crate::diagnostic::Diagnostic;
 use crate::files;
-use crate::ops::{ClusterPlan, CommandError, PlanSet};
+use crate::guard::GuardReport;
+use crate::ops::{ClusterConnection, ClusterPlan, CommandError, PlanSet};
 use crate::plan::Plan;
 use crate::render::markdown_text::MarkdownText;
+use crate::render::plan_facts::{ApplyFlags, shell_word};
 use crate::render::plan_html::{render_failure_html, render_plan_html};
 use crate::render::plan_markdown::{MIN_MAX_CHARS, render_failure_markdown, render_plan_markdown};
 use crate::render::plan_summary::{render_failure_summary, render_plan_summary};
-use crate::render::plan_text::PlanTextOptions;
+use crate::render::plan_text::{CheckCounts, PlanTextOptions};
 use crate::render::terminal_text::TerminalText;
 use crate::report::{DiagnosticJson, PlanDocument};
 
@@ -86,12 +89,54 @@ pub(crate) fn print_plans(
             full,
             style: env.stdout_style(),
             width: env.out_width(),
+            legend: env.terminals.stdout,
+            checks: check_counts(cluster_plan),
         };
         if number > 0 {
             env.print("");
         }
         env.print_text(&render(&cluster_plan.plan, &options));
     }
+}
+
+/// Returns the results of the guards and invariants, if they were evaluated, as `plan` does.
+fn check_counts(cluster_plan: &ClusterPlan) -> Option<CheckCounts> {
+    let ClusterPlan { plan, violations, guard_report, .. } = cluster_plan;
+    let GuardReport { refused, allowed, not_evaluated, passed } = guard_report;
+    plan.access_changes.is_some().then_some(CheckCounts {
+        invariants: plan.invariants.len(),
+        violated: violations.len(),
+        passed: passed.len(),
+        refused: refused.len(),
+        allowed: allowed.len(),
+        not_evaluated: not_evaluated.len(),
+    })
+}
+
+/// Returns the command that makes exactly these plans. `None` if there is nothing to make, or if a plan is of a snapshot.
+pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) -> Option<String> {
+    let ConnectionArgs { clusters, snapshots: _, context, kubeconfig } = &target.connection;
+    let mut flags = ApplyFlags::default();
+    for ClusterPlan { plan, digest, connection, guard_report, .. } in cluster_plans {
+        if matches!(connection, ClusterConnection::Snapshot { .. }) {
+            return None;
+        }
+        if !plan.is_empty() {
+            flags.digests.push(digest.clone());
+            flags.allowed.extend(guard_report.allowed.iter().filter_map(|risk| Some(risk.allow.as_ref()?.to_string())));
+            flags.allow_window |= !plan.windows.is_empty() || !plan.unproven.is_empty();
+        }
+    }
+    if flags.digests.is_empty() {
+        return None;
+    }
+    let mut words = vec!["rolecall apply".to_owned()];
+    words.extend(target.policy.as_ref().map(|policy| shell_word(&policy.to_string_lossy())));
+    words.extend(clusters.iter().map(|name| format!("--cluster {}", shell_word(name))));
+    words.extend(context.as_ref().map(|name| format!("--context {}", shell_word(name))));
+    words.extend(kubeconfig.as_ref().map(|path| format!("--kubeconfig {}", shell_word(&path.to_string_lossy()))));
+    words.extend(flags.to_words());
+    Some(words.join(" "))
 }
 
 /// Prints a document as Markdown, as HTML or as a summary.

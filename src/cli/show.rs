@@ -19,7 +19,7 @@ use crate::files::is_stdout;
 use crate::ops::{CommandError, parse_plan_document};
 use crate::plan::Plan;
 use crate::render::file_outline::FileOutline;
-use crate::render::plan_text::{PlanTextOptions, render_drift, render_plan};
+use crate::render::plan_text::{CheckCounts, PlanTextOptions, render_drift, render_plan};
 use crate::report::{BackupDocument, ObjectListDocument, PlanDocument};
 use crate::yaml;
 
@@ -118,6 +118,7 @@ fn show_plan(args: &ShowArgs, text: &str, env: &mut Env) -> Result<Exit, Command
     }
     for (number, saved) in document.plans.into_iter().enumerate() {
         let (cluster, digest, is_plan) = (saved.cluster.clone(), saved.digest.clone(), saved.has_access_changes());
+        let checks = is_plan.then(|| CheckCounts::from(&saved));
         let plan = Plan::try_from(saved).map_err(|error| {
             CommandError::from_diagnostic(Diagnostic::error(format!("{}: {error}", args.file.display())))
         })?;
@@ -127,6 +128,8 @@ fn show_plan(args: &ShowArgs, text: &str, env: &mut Env) -> Result<Exit, Command
             full: args.full,
             style: env.stdout_style(),
             width: env.out_width(),
+            legend: env.terminals.stdout,
+            checks,
         };
         if number > 0 {
             env.print("");

@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::access_severity::sort_critical_changes_first;
+use super::access_severity::sort_severe_changes_first;
+use super::permission_summary::{self, PermissionSummary};
 use super::{Change, ChangeTarget, Plan};
 use crate::access::{
     AccessView, Aggregation, EscalationPath, GrantSource, GrantedRequests, MASTERS, MarginalImpact, RequestSetData,
@@ -23,6 +24,10 @@ use crate::state::aws_auth::Section;
 pub(crate) struct AccessChange {
     pub(crate) subjects: Vec<AffectedSubject>,
     pub(crate) diff: AccessDiff,
+    /// The gains in few lines. Empty if the caller did not ask for it.
+    pub(crate) gain_summary: Vec<PermissionSummary>,
+    /// The losses in few lines.
+    pub(crate) loss_summary: Vec<PermissionSummary>,
 }
 
 /// Whether one change affects access.
@@ -95,9 +100,10 @@ impl Plan {
             for half in [first, second] {
                 scope.spawn(move || set_access_impacts(half, live, after));
             }
-            group_access_changes(&diff_access(&sides.live_access, &sides.after_access), policy_index)
+            let rows = diff_access(&sides.live_access, &sides.after_access);
+            group_access_changes(&rows, policy_index, Some(sides))
         }));
-        sort_critical_changes_first(&mut self.changes, self.access_changes.as_deref().unwrap_or_default());
+        sort_severe_changes_first(&mut self.changes, self.access_changes.as_deref().unwrap_or_default());
     }
 }
 
@@ -140,8 +146,13 @@ impl<'s> AccessComparison<'s> {
     }
 }
 
-/// Groups the subjects of `rows` by their gained and lost access.
-pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], policy_index: &PolicyIndex) -> Vec<AccessChange> {
+/// Groups the subjects of `rows` by their gained and lost access. With the states that were compared, the result has the
+/// summaries.
+pub(super) fn group_access_changes<'s>(
+    rows: &[SubjectDiff<'s>],
+    policy_index: &PolicyIndex,
+    sides: Option<&AccessComparison<'s>>,
+) -> Vec<AccessChange> {
     let mut changes: Vec<AccessChange> = Vec::new();
     let mut by_source = BTreeMap::new();
     let mut by_content: BTreeMap<AccessDiff, usize> = BTreeMap::new();
@@ -151,9 +162,17 @@ pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], policy_index: &Poli
         // Subjects with the same bindings share one result, which is rendered once.
         let source = (Rc::as_ptr(&row.permissions), identity_paths);
         let position = *by_source.entry(source).or_insert_with_key(|(_, identity_paths)| {
-            let access = AccessDiff::new(row, identity_paths);
+            let [gained, lost] =
+                [&row.permissions.gained, &row.permissions.lost].map(|permissions| SortedPermissions::new(permissions));
+            let access = AccessDiff::new(row, identity_paths, gained.allowed, lost.allowed);
             *by_content.entry(access).or_insert_with_key(|access| {
-                changes.push(AccessChange { subjects: Vec::new(), diff: access.clone() });
+                let gain_summary = sides
+                    .map(|sides| permission_summary::summarize(&gained.granted, &access.gains, &sides.after_access))
+                    .unwrap_or_default();
+                let loss_summary = sides
+                    .map(|sides| permission_summary::summarize(&lost.granted, &access.losses, &sides.live_access))
+                    .unwrap_or_default();
+                changes.push(AccessChange { subjects: Vec::new(), diff: access.clone(), gain_summary, loss_summary });
                 changes.len() - 1
             })
         });
@@ -166,20 +185,30 @@ pub(super) fn group_access_changes(rows: &[SubjectDiff<'_>], policy_index: &Poli
     changes
 }
 
+/// The permissions of a row, the most severe first, and as a plan keeps them.
+struct SortedPermissions<'a, 's> {
+    granted: Vec<&'a GrantedRequests<'s>>,
+    allowed: Vec<AllowedRequests>,
+}
+
+impl<'a, 's> SortedPermissions<'a, 's> {
+    fn new(permissions: &'a [GrantedRequests<'s>]) -> Self {
+        let mut pairs: Vec<_> = permissions.iter().map(|granted| (granted, AllowedRequests::new(granted))).collect();
+        pairs.sort_by_key(|(_, allowed)| Reverse(allowed.severity()));
+        let (granted, allowed) = pairs.into_iter().unzip();
+        Self { granted, allowed }
+    }
+}
+
 impl AccessDiff {
-    fn new(row: &SubjectDiff<'_>, identity_paths: &[EscalationSummary]) -> Self {
-        let to_allowed = |parts: &[GrantedRequests<'_>]| parts.iter().map(AllowedRequests::new).collect();
-        let mut diff = Self {
-            gains: to_allowed(&row.permissions.gained),
-            losses: to_allowed(&row.permissions.lost),
-            escalations: identity_paths
-                .iter()
-                .cloned()
-                .chain(row.permissions.escalation_paths.iter().map(EscalationSummary::from_path))
-                .collect(),
-        };
-        diff.sort_by_severity();
-        diff
+    fn new(
+        row: &SubjectDiff<'_>,
+        identity_paths: &[EscalationSummary],
+        gains: Vec<AllowedRequests>,
+        losses: Vec<AllowedRequests>,
+    ) -> Self {
+        let paths = row.permissions.escalation_paths.iter().map(EscalationSummary::from_path);
+        Self { gains, losses, escalations: identity_paths.iter().cloned().chain(paths).collect() }
     }
 }
 

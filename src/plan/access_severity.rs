@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AccessChange, AccessDiff, AllowedRequests, Change, ChangeTarget, DiffOp, EscalationSummary, GrantedBy};
+use super::{AccessChange, AllowedRequests, Change, ChangeTarget, DiffOp, EscalationSummary, GrantedBy};
 use crate::access::{MASTERS, ProductSetData, ResourceSetData, StringSetData};
 use crate::names::ObjectKey;
 
@@ -13,13 +13,24 @@ use crate::names::ObjectKey;
 pub(crate) enum AccessSeverity {
     /// Named resources.
     #[default]
-    Limited,
+    Low,
     /// Wildcards, secrets, or requests that lead to other access.
-    Sensitive,
+    Medium,
     /// A privilege escalation path.
-    Critical,
+    High,
     /// Everything.
-    Everything,
+    Critical,
+}
+
+impl AccessSeverity {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// Verbs and resources with which a subject can get other access, or read credentials.
@@ -50,9 +61,9 @@ fn is_all(set: &StringSetData) -> bool {
 }
 
 impl AllowedRequests {
-    fn severity(&self) -> AccessSeverity {
+    pub(super) fn severity(&self) -> AccessSeverity {
         if self.granted_by.iter().any(|source| matches!(source, GrantedBy::Group { .. })) {
-            return AccessSeverity::Everything;
+            return AccessSeverity::Critical;
         }
         let (has_all_verbs, has_all_targets, is_sensitive) = match &self.requests.set {
             ProductSetData::Objects { verbs, api_groups: _, resources, resource_names: _, namespaces } => {
@@ -68,10 +79,10 @@ impl AllowedRequests {
             ProductSetData::Urls { verbs, .. } => (is_all(verbs), false, false),
         };
         match (has_all_verbs, has_all_targets) {
-            (true, true) => AccessSeverity::Everything,
-            (true, false) | (false, true) => AccessSeverity::Sensitive,
-            (false, false) if is_sensitive => AccessSeverity::Sensitive,
-            (false, false) => AccessSeverity::Limited,
+            (true, true) => AccessSeverity::Critical,
+            (true, false) | (false, true) => AccessSeverity::Medium,
+            (false, false) if is_sensitive => AccessSeverity::Medium,
+            (false, false) => AccessSeverity::Low,
         }
     }
 }
@@ -101,18 +112,10 @@ const CLUSTER_WIDE_ESCALATIONS: [&str; 17] = [
 impl EscalationSummary {
     pub(crate) fn severity(&self) -> AccessSeverity {
         if CLUSTER_WIDE_ESCALATIONS.contains(&self.name.as_str()) {
-            AccessSeverity::Everything
-        } else {
             AccessSeverity::Critical
+        } else {
+            AccessSeverity::High
         }
-    }
-}
-
-impl AccessDiff {
-    /// Sorts the gains and losses so that the most comes first.
-    pub(super) fn sort_by_severity(&mut self) {
-        self.gains.sort_by_key(|allowed| Reverse(allowed.severity()));
-        self.losses.sort_by_key(|allowed| Reverse(allowed.severity()));
     }
 }
 
@@ -120,7 +123,7 @@ impl AccessChange {
     pub(crate) fn severity(&self) -> AccessSeverity {
         let allowed = self.diff.gains.iter().chain(&self.diff.losses);
         let severity = allowed.map(AllowedRequests::severity).max().unwrap_or_default();
-        if self.diff.escalations.is_empty() { severity } else { severity.max(AccessSeverity::Critical) }
+        if self.diff.escalations.is_empty() { severity } else { severity.max(AccessSeverity::High) }
     }
 }
 
@@ -128,7 +131,7 @@ impl Change {
     /// Returns the severity as far as the change itself shows it, without the objects that refer to it.
     fn own_severity(&self) -> AccessSeverity {
         let mut wildcards: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        let mut severity = AccessSeverity::Limited;
+        let mut severity = AccessSeverity::Low;
         for field in &self.fields {
             let (Some(parent), Some(label)) = (field.path.first(), field.path.last()) else {
                 continue;
@@ -140,16 +143,16 @@ impl Change {
                     _ => false,
                 };
                 if is_everything {
-                    return AccessSeverity::Everything;
+                    return AccessSeverity::Critical;
                 }
             }
             if field.values.iter().any(|value| value.value == "*") {
                 wildcards.entry(parent).or_default().insert(label);
-                severity = AccessSeverity::Sensitive;
+                severity = AccessSeverity::Medium;
             }
         }
         let is_everything = |labels: &BTreeSet<&str>| labels.contains("verbs") && labels.contains("resources");
-        if wildcards.values().any(is_everything) { AccessSeverity::Everything } else { severity }
+        if wildcards.values().any(is_everything) { AccessSeverity::Critical } else { severity }
     }
 }
 
@@ -164,7 +167,7 @@ pub(crate) fn change_severities(changes: &[Change], access: &[AccessChange]) -> 
             *known = severity.max(*known);
         }
         for allowed in change.diff.gains.iter().chain(&change.diff.losses) {
-            let severity = if severity == AccessSeverity::Critical { severity } else { allowed.severity() };
+            let severity = if severity == AccessSeverity::High { severity } else { allowed.severity() };
             for source in &allowed.granted_by {
                 if let GrantedBy::Binding { binding, role } = source {
                     for key in [binding, role] {
@@ -182,10 +185,10 @@ pub(crate) fn change_severities(changes: &[Change], access: &[AccessChange]) -> 
     changes.iter().map(|change| change.own_severity().max(related(change).unwrap_or_default())).collect()
 }
 
-/// Moves the critical changes to the front. The others keep their order.
-pub(crate) fn sort_critical_changes_first(changes: &mut Vec<Change>, access: &[AccessChange]) {
+/// Moves the severe changes to the front. The others keep their order.
+pub(crate) fn sort_severe_changes_first(changes: &mut Vec<Change>, access: &[AccessChange]) {
     let severities = change_severities(changes, access);
     let mut sorted: Vec<(Change, AccessSeverity)> = std::mem::take(changes).into_iter().zip(severities).collect();
-    sorted.sort_by_key(|(_, severity)| Reverse((*severity).max(AccessSeverity::Sensitive)));
+    sorted.sort_by_key(|(_, severity)| Reverse((*severity).max(AccessSeverity::Medium)));
     *changes = sorted.into_iter().map(|(change, _)| change).collect();
 }

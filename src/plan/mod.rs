@@ -16,6 +16,7 @@ mod manual_rules;
 #[cfg(feature = "measure")]
 mod measure;
 mod objects;
+mod permission_summary;
 mod post_apply_check;
 mod probes;
 mod remainder;
@@ -45,6 +46,7 @@ use jiff::Timestamp;
 #[cfg(feature = "measure")]
 pub(crate) use measure::count_ordered_steps;
 pub(crate) use objects::bridge;
+pub(crate) use permission_summary::{PermissionSummary, namespaces_text};
 pub(crate) use post_apply_check::PostApplyCheck;
 pub(crate) use probes::{AccessProbe, AccessWindow, ProbeRequest, TransientAccess, UnprovenAccess};
 pub(crate) use resolved_invariant::{
@@ -351,7 +353,7 @@ pub(crate) fn plan(
     let selected = NamespaceSelection::for_steps(policy, cluster, &steps, live);
     let mut changes = builder.changes;
     changes.sort_by(|a, b| a.target.cmp(&b.target));
-    access_severity::sort_critical_changes_first(&mut changes, &[]);
+    access_severity::sort_severe_changes_first(&mut changes, &[]);
     Ok(Plan {
         policy: policy.name.value.clone(),
         cluster_uid: live.cluster_uid.clone(),

@@ -14,7 +14,7 @@ enum AccessItem<'a> {
 
 fn access_items(changes: Option<&Vec<AccessChange>>) -> BTreeSet<AccessItem<'_>> {
     let mut items = BTreeSet::new();
-    for AccessChange { subjects, diff } in changes.into_iter().flatten() {
+    for AccessChange { subjects, diff, .. } in changes.into_iter().flatten() {
         for subject in subjects.iter().map(|affected| affected.subject.as_str()) {
             items.extend(diff.gains.iter().map(|gain| AccessItem::Gain(subject, gain)));
             items.extend(diff.losses.iter().map(|loss| AccessItem::Loss(subject, loss)));

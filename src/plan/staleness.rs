@@ -60,7 +60,7 @@ impl Plan {
         let sides = AccessComparison::new(live, after);
         let rows = diff_access(&sides.live_access, &sides.after_access);
         let differing = self.access_changes.as_ref().map(|planned| {
-            let now = access_change::group_access_changes(&rows, &PolicyIndex::default());
+            let now = access_change::group_access_changes(&rows, &PolicyIndex::default(), None);
             AccessFingerprint::from_changes(planned)
                 .differing_subjects(&AccessFingerprint::from_changes(&now))
                 .map(str::to_owned)

@@ -1,12 +1,14 @@
 //! The section of a plan that lists who gains and who loses which access.
 
+use std::cmp::Reverse;
+
 use super::plan_text::{PlanTextOptions, sensitive_count};
 use super::style::StyleClass;
 use super::terminal_text::TerminalText;
-use super::text_util::{columns, escape_control, pluralize};
+use super::text_util::{columns, escape_control, padded, pluralize};
 use crate::plan::{
     AccessChange, AccessImpact, AccessSeverity, Action, AffectedSubject, AllowedRequests, Change, ChangeTarget,
-    GrantedBy,
+    EscalationSummary, GrantedBy, PermissionSummary,
 };
 use crate::state::aws_auth::Section;
 
@@ -14,6 +16,8 @@ use crate::state::aws_auth::Section;
 const MAX_SHOWN: [usize; 3] = [100, 20, 40];
 /// The maximum width of a line that has both the subject and its only change.
 const MAX_INLINE_WIDTH: usize = 140;
+/// The width of the longest severity.
+const SEVERITY_WIDTH: usize = "critical".len();
 /// The maximum number of bindings named in one line.
 const MAX_SOURCES: usize = 3;
 
@@ -30,11 +34,11 @@ pub(crate) fn render_access_changes(
     if changes.is_empty() && lost_logins.is_empty() {
         out.line("  no access changes");
     }
-    // The changes are sorted by severity. Critical ones are shown with all subjects and lines.
-    let critical = changes.iter().take_while(|change| change.severity() >= AccessSeverity::Critical).count();
-    let shown = max_changes.max(critical);
+    // The changes are sorted by severity. Severe ones are shown with all subjects and lines.
+    let severe = changes.iter().take_while(|change| change.severity() >= AccessSeverity::High).count();
+    let shown = max_changes.max(severe);
     for (number, change) in changes.iter().take(shown).enumerate() {
-        let limits = if number < critical { [usize::MAX; 2] } else { [max_subjects, max_lines] };
+        let limits = if number < severe { [usize::MAX; 2] } else { [max_subjects, max_lines] };
         push_access_change(change, limits, options, &mut out);
     }
     push_more_changes(changes.get(shown..).unwrap_or_default(), &mut out);
@@ -43,6 +47,9 @@ pub(crate) fn render_access_changes(
         out.line(&format!("  {sign} {}  can no longer log in (loses no RBAC permissions)", escape_control(principal)));
     }
     push_more(lost_logins.len(), max_changes, "more lost login", "  ", &mut out);
+    if !full && has_summaries(changes) {
+        out.line(&style.paint(StyleClass::Location, "  (--full lists the permissions of each role)"));
+    }
     out.blank_line();
     out
 }
@@ -107,7 +114,7 @@ fn push_access_change(
     out: &mut TerminalText,
 ) {
     let style = options.style;
-    let AccessChange { subjects, diff } = change;
+    let AccessChange { subjects, diff, gain_summary, loss_summary } = change;
     let (sign, class) = match (diff.gains.is_empty(), diff.losses.is_empty()) {
         (false, true) => ("+", StyleClass::Added),
         (true, false) => ("-", StyleClass::Removed),
@@ -115,9 +122,9 @@ fn push_access_change(
         (true, true) => ("!", StyleClass::Changed),
     };
     let sign = style.paint(class, sign);
-    let gains = diff.gains.iter().map(|allowed| grant_line("gains", "via", allowed));
-    let losses = diff.losses.iter().map(|allowed| grant_line("loses", "previously via", allowed));
-    let lines: Vec<String> = gains.chain(losses).collect();
+    let gains = grant_lines(("gains", "via"), &diff.gains, gain_summary, options.full);
+    let losses = grant_lines(("loses", "previously via"), &diff.losses, loss_summary, options.full);
+    let lines: Vec<String> = gains.into_iter().chain(losses).collect();
     match (subjects.as_slice(), lines.as_slice()) {
         ([subject], [line])
             if columns(&subject_text(subject)) + columns(line) + 6
@@ -137,9 +144,12 @@ fn push_access_change(
             push_more(lines.len(), max_lines, "more line", "      ", out);
         }
     }
-    for escalation in &diff.escalations {
-        let sign = style.paint(StyleClass::Removed, "!");
-        out.line(&format!("  {sign}   {}: {}", escalation.name, escape_control(&escalation.path)));
+    let mut escalations: Vec<&EscalationSummary> = diff.escalations.iter().collect();
+    escalations.sort_by_key(|escalation| Reverse(escalation.severity()));
+    for escalation in escalations {
+        let severity = padded(escalation.severity().name(), SEVERITY_WIDTH);
+        let severity = style.paint(StyleClass::Removed, &format!("! {severity}"));
+        out.line(&format!("    {severity}  {}: {}", escalation.name, escape_control(&escalation.path)));
     }
 }
 
@@ -148,8 +158,30 @@ fn subject_text(affected: &AffectedSubject) -> String {
     format!("{}{name}", escape_control(&affected.subject))
 }
 
-fn grant_line(verb: &str, preposition: &str, allowed: &AllowedRequests) -> String {
-    format!("{verb}  {}{}", escape_control(&allowed.summary), sources_suffix(preposition, &allowed.granted_by))
+/// Returns a line for each permission, or for each summary of several unless everything is shown.
+fn grant_lines(
+    (verb, preposition): (&str, &str),
+    permissions: &[AllowedRequests],
+    summary: &[PermissionSummary],
+    full: bool,
+) -> Vec<String> {
+    let line = |text: &str, granted_by: &[GrantedBy]| {
+        format!("{verb}  {}{}", escape_control(text), sources_suffix(preposition, granted_by))
+    };
+    if full || summary.is_empty() {
+        return permissions.iter().map(|allowed| line(&allowed.summary, &allowed.granted_by)).collect();
+    }
+    let text_of = |summary: &PermissionSummary| match summary.permissions {
+        1 => summary.text.clone(),
+        number => format!("{} ({})", summary.text, pluralize(number, "permission")),
+    };
+    summary.iter().map(|summary| line(&text_of(summary), &summary.granted_by)).collect()
+}
+
+/// Returns whether some permissions are summarized, so that `--full` shows more.
+fn has_summaries(changes: &[AccessChange]) -> bool {
+    let mut all = changes.iter().flat_map(|change| change.gain_summary.iter().chain(&change.loss_summary));
+    all.any(|summary| summary.permissions > 1)
 }
 
 /// `  via viewers → cluster-viewer`.

@@ -8,7 +8,8 @@ use super::markdown_text::{HtmlText, MarkdownText};
 use super::plan_facts::{PlanFacts, lost_logins};
 use super::plan_markdown::{MAX_MESSAGE, MAX_NAME, join};
 use crate::report::{
-    AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson, PlanJson, SubjectJson,
+    AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson, PermissionSummaryJson,
+    PlanJson, SubjectJson,
 };
 
 /// The number of lines in the cell of a row. The others are in the part that lists everything.
@@ -35,7 +36,10 @@ pub(super) fn worst_changes(facts: &PlanFacts<'_>) -> MarkdownText {
     if let Some(change) = facts.worst_gain() {
         let gain = match (change.escalations.first(), change.gains.first()) {
             (Some(path), _) => MarkdownText::short_prose(&path.path, MAX_MESSAGE),
-            (None, Some(gain)) => MarkdownText::short_prose(&gain.permission, MAX_MESSAGE),
+            (None, Some(gain)) => {
+                let summary = change.gains_summary.first().map_or(&gain.permission, |summary| &summary.text);
+                MarkdownText::short_prose(summary, MAX_MESSAGE)
+            }
             (None, None) => MarkdownText::default(),
         };
         out.push(&MarkdownText::template(
@@ -46,9 +50,10 @@ pub(super) fn worst_changes(facts: &PlanFacts<'_>) -> MarkdownText {
     if let Some(change) = facts.worst_loss()
         && let Some(loss) = change.loses.first()
     {
+        let summary = change.loses_summary.first().map_or(&loss.permission, |summary| &summary.text);
         out.push(&MarkdownText::template(
             "\n**Worst loss:** {}: {}\n",
-            [short_subjects(&change.subjects), MarkdownText::short_prose(&loss.permission, MAX_MESSAGE)],
+            [short_subjects(&change.subjects), MarkdownText::short_prose(summary, MAX_MESSAGE)],
         ));
     }
     let escalations = facts.escalations();
@@ -120,7 +125,7 @@ fn access_rows(facts: &PlanFacts<'_>) -> Vec<AccessRow> {
     for plan in &facts.document.plans {
         let cluster = MarkdownText::short_code(plan.name.as_deref().unwrap_or(&plan.cluster), MAX_NAME);
         for change in plan.access.iter().flatten() {
-            let lines = row_lines(change);
+            let lines = row_lines(change, LineDetail::Summarized);
             add(AccessRow {
                 severity: change.severity,
                 is_gain: !change.gains.is_empty() || !change.escalations.is_empty(),
@@ -143,18 +148,43 @@ fn access_rows(facts: &PlanFacts<'_>) -> Vec<AccessRow> {
     rows
 }
 
-fn row_lines(change: &AccessChangeJson) -> Vec<MarkdownText> {
+/// Whether permissions that are gained or lost as a role are one line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineDetail {
+    Summarized,
+    Full,
+}
+
+fn row_lines(change: &AccessChangeJson, detail: LineDetail) -> Vec<MarkdownText> {
     let escalations = change.escalations.iter().map(|EscalationJson { name, path, severity }| {
         let sign = if *severity == AccessSeverityJson::Critical { "🔴 {}: {}" } else { "🟠 {}: {}" };
         MarkdownText::template(sign, [MarkdownText::code(name), MarkdownText::short_prose(path, MAX_MESSAGE)])
     });
-    let gains = change.gains.iter().map(|gain| permission_line("**gains** {}{}", " via {}", gain));
-    let losses = change.loses.iter().map(|loss| permission_line("**loses** {}{}", " previously via {}", loss));
+    let gains = permission_lines(("**gains** {}{}", " via {}"), &change.gains, &change.gains_summary, detail);
+    let losses =
+        permission_lines(("**loses** {}{}", " previously via {}"), &change.loses, &change.loses_summary, detail);
     escalations.chain(gains).chain(losses).collect()
 }
 
-fn permission_line(template: &'static str, via: &'static str, permission: &PermissionJson) -> MarkdownText {
-    let PermissionJson { permission, requests: _, granted_by } = permission;
+fn permission_lines(
+    templates: (&'static str, &'static str),
+    permissions: &[PermissionJson],
+    summary: &[PermissionSummaryJson],
+    detail: LineDetail,
+) -> Vec<MarkdownText> {
+    if detail == LineDetail::Full || summary.is_empty() {
+        let lines = permissions.iter();
+        return lines.map(|gain| permission_line(templates, &gain.permission, 1, &gain.granted_by)).collect();
+    }
+    summary.iter().map(|line| permission_line(templates, &line.text, line.permissions, &line.granted_by)).collect()
+}
+
+fn permission_line(
+    (template, via): (&'static str, &'static str),
+    text: &str,
+    permissions: usize,
+    granted_by: &[GrantSourceJson],
+) -> MarkdownText {
     let sources =
         granted_by.iter().take(MAX_SOURCES).map(|source| MarkdownText::short_code(&source_text(source), MAX_NAME));
     let mut sources: Vec<MarkdownText> = sources.collect();
@@ -166,7 +196,11 @@ fn permission_line(template: &'static str, via: &'static str, permission: &Permi
     } else {
         MarkdownText::template(via, [MarkdownText::join(sources, ", ")])
     };
-    MarkdownText::template(template, [MarkdownText::short_prose(permission, MAX_MESSAGE), via])
+    let mut text = MarkdownText::short_prose(text, MAX_MESSAGE);
+    if permissions > 1 {
+        text = MarkdownText::template("{} ({})", [text, MarkdownText::count(permissions, "permission")]);
+    }
+    MarkdownText::template(template, [text, via])
 }
 
 /// `viewers → cluster-viewer`.
@@ -217,7 +251,8 @@ fn all_access_section(plan: &PlanJson) -> Option<PageSection> {
     let access = plan.access.as_deref().unwrap_or_default();
     let is_long = |change: &&AccessChangeJson| {
         change.subjects.len() > MAX_ROW_SUBJECTS
-            || change.escalations.len() + change.gains.len() + change.loses.len() > MAX_ROW_LINES
+            || row_lines(change, LineDetail::Summarized).len() > MAX_ROW_LINES
+            || change.gains_summary.iter().chain(&change.loses_summary).any(|summary| summary.permissions > 1)
     };
     let items: Vec<MarkdownText> = access.iter().filter(is_long).map(full_item).collect();
     if items.is_empty() {
@@ -241,7 +276,7 @@ fn full_item(change: &AccessChangeJson) -> MarkdownText {
         None => MarkdownText::code(subject),
     });
     let mut out = MarkdownText::template("- {}\n", [MarkdownText::join(subjects, ", ")]);
-    for line in row_lines(change) {
+    for line in row_lines(change, LineDetail::Full) {
         out.push(&MarkdownText::template("  - {}\n", [line]));
     }
     out

@@ -3,10 +3,9 @@
 //! Each value of a field has its own line, so that a changed value does not mark the others, and a `-` at the beginning of a
 //! line always means a removal.
 
-use std::collections::BTreeMap;
-
 use super::markdown_page::{PageSection, SectionPriority};
 use super::markdown_text::{HtmlText, MarkdownText};
+use super::namespace_fold::{FoldedItem, fold_namespaces};
 use super::plan_facts::{PlanFacts, is_outside};
 use super::plan_markdown::{HtmlTitle, MAX_NAME, join};
 use crate::report::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, PlanJson, TargetJson};
@@ -15,12 +14,6 @@ use crate::report::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, Pl
 const MAX_OPEN_CHANGES: usize = 20;
 /// The number of namespaces that a change names that is the same in several.
 const MAX_NAMESPACES: usize = 5;
-
-/// The same change in one or several namespaces.
-struct ChangeGroup<'a> {
-    change: &'a ChangeJson,
-    namespaces: Vec<&'a str>,
-}
 
 /// Returns one part for each cluster with its changes.
 pub(super) fn change_sections(facts: &PlanFacts<'_>) -> Vec<PageSection> {
@@ -45,7 +38,7 @@ fn aws_auth_section(plan: &PlanJson) -> Option<PageSection> {
 }
 
 fn change_section(plan: &PlanJson) -> PageSection {
-    let lines: Vec<Vec<String>> = group_changes(&plan.changes).iter().map(change_lines).collect();
+    let lines: Vec<Vec<String>> = fold_changes(&plan.changes).iter().map(change_lines).collect();
     let block = MarkdownText::fenced_block("diff", &lines);
     let title = HtmlTitle::ClusterCount(plan, plan.changes.len(), "change").text();
     let start = MarkdownText::details_start(plan.changes.len() <= MAX_OPEN_CHANGES, &title);
@@ -60,31 +53,15 @@ fn change_section(plan: &PlanJson) -> PageSection {
 }
 
 /// Joins changes that differ only in their namespace. They keep the order of the plan.
-fn group_changes(changes: &[ChangeJson]) -> Vec<ChangeGroup<'_>> {
-    let mut groups: Vec<ChangeGroup<'_>> = Vec::new();
-    let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    for change in changes {
-        let TargetJson::Object(object) = &change.target else {
-            groups.push(ChangeGroup { change, namespaces: Vec::new() });
-            continue;
-        };
-        let Some(namespace) = object.namespace.as_deref() else {
-            groups.push(ChangeGroup { change, namespaces: Vec::new() });
-            continue;
-        };
-        let key = format!(
-            "{:?}",
-            (object.kind_name(), &object.name, &change.action, &change.fields, &change.note, &change.location)
-        );
-        match known.get(&key).and_then(|index| groups.get_mut(*index)) {
-            Some(group) => group.namespaces.push(namespace),
-            None => {
-                known.insert(key, groups.len());
-                groups.push(ChangeGroup { change, namespaces: vec![namespace] });
-            }
+fn fold_changes(changes: &[ChangeJson]) -> Vec<FoldedItem<'_, ChangeJson>> {
+    fold_namespaces(changes, |change| match &change.target {
+        TargetJson::Object(object) => {
+            let key =
+                (object.kind_name(), &object.name, &change.action, &change.fields, &change.note, &change.location);
+            Some((format!("{key:?}"), object.namespace.as_deref()?))
         }
-    }
-    groups
+        TargetJson::Entry(_) => None,
+    })
 }
 
 fn sign(action: ActionJson) -> char {
@@ -97,8 +74,8 @@ fn sign(action: ActionJson) -> char {
     }
 }
 
-fn change_lines(group: &ChangeGroup<'_>) -> Vec<String> {
-    let ChangeGroup { change, namespaces } = group;
+fn change_lines(group: &FoldedItem<'_, ChangeJson>) -> Vec<String> {
+    let FoldedItem { item: change, namespaces } = group;
     let is_adoption_with_changes = matches!(change.action, ActionJson::Adopt) && !change.fields.is_empty();
     let action = if is_adoption_with_changes { ActionJson::Update } else { change.action };
     let label = match change.action {

@@ -7,7 +7,8 @@ use super::plan_facts::{PlanFacts, lost_logins};
 use super::plan_html::cluster_prefix;
 use super::report_html::{folded, severity_html, subject_html, table};
 use crate::report::{
-    AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson, SubjectJson,
+    AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson, PermissionSummaryJson,
+    SubjectJson,
 };
 
 /// The number of bindings that a permission names before it is unfolded.
@@ -67,7 +68,7 @@ pub(super) fn list_filter(list: &'static str, label: &'static str) -> PageHtml {
 }
 
 fn change_row(change: &AccessChangeJson, prefix: &PageHtml) -> PageHtml {
-    let AccessChangeJson { subjects, gains, loses, escalations, severity } = change;
+    let AccessChangeJson { subjects, gains, loses, gains_summary, loses_summary, escalations, severity } = change;
     let names =
         subjects.iter().map(|SubjectJson { subject, principal_name }| subject_html(subject, principal_name.as_deref()));
     let paths = escalations.iter().map(|EscalationJson { name, path, severity }| {
@@ -76,8 +77,8 @@ fn change_row(change: &AccessChangeJson, prefix: &PageHtml) -> PageHtml {
             [severity_html(severity.name()), PageHtml::text(name), PageHtml::text(path)],
         )
     });
-    let gains = PageHtml::concat(paths.chain(gains.iter().map(|gain| permission(gain, "via"))));
-    let loses = PageHtml::concat(loses.iter().map(|loss| permission(loss, "previously via")));
+    let gains = PageHtml::concat(paths.chain(permission_items(gains, gains_summary, "via")));
+    let loses = PageHtml::concat(permission_items(loses, loses_summary, "previously via"));
     PageHtml::template(
         concat!(
             "<tr data-item><td>{}</td><th scope=\"row\">{}{}</th><td><ul class=\"gains\">\n{}</ul></td>",
@@ -87,8 +88,29 @@ fn change_row(change: &AccessChangeJson, prefix: &PageHtml) -> PageHtml {
     )
 }
 
-fn permission(permission: &PermissionJson, via: &'static str) -> PageHtml {
-    let PermissionJson { permission, requests: _, granted_by } = permission;
+/// Returns the permissions in few lines, and all of them to unfold if a line stands for several.
+fn permission_items(
+    permissions: &[PermissionJson],
+    summary: &[PermissionSummaryJson],
+    via: &'static str,
+) -> Vec<PageHtml> {
+    let all =
+        || permissions.iter().map(|permission| permission_item(&permission.permission, &permission.granted_by, via));
+    if summary.is_empty() {
+        return all().collect();
+    }
+    let mut items: Vec<PageHtml> =
+        summary.iter().map(|line| permission_item(&line.text, &line.granted_by, via)).collect();
+    if summary.iter().any(|line| line.permissions > 1) {
+        items.push(PageHtml::template(
+            "<li><details><summary>{}</summary><ul class=\"gains\">\n{}</ul></details></li>\n",
+            [PageHtml::count(permissions.len(), "permission"), PageHtml::concat(all())],
+        ));
+    }
+    items
+}
+
+fn permission_item(permission: &str, granted_by: &[GrantSourceJson], via: &'static str) -> PageHtml {
     let mut sources: Vec<PageHtml> =
         granted_by.iter().take(MAX_SOURCES).map(|source| PageHtml::text(&source_text(source))).collect();
     if let Some(more) = granted_by.len().checked_sub(MAX_SOURCES).filter(|more| *more > 0) {

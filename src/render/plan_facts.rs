@@ -158,21 +158,35 @@ impl<'a> PlanFacts<'a> {
             _ => Vec::new(),
         }
     }
+}
 
-    /// The `--allow` values that the command line of `apply` needs again, and the digests of the plans with changes.
-    pub(crate) fn apply_flags(&self) -> Vec<String> {
-        let plans = self.document.plans.iter().filter(|plan| !plan.changes.is_empty());
-        let mut flags: Vec<String> = plans.clone().map(|plan| format!("--approved {}", plan.digest)).collect();
-        let allowed: BTreeSet<&str> = plans
-            .clone()
-            .flat_map(|plan| &plan.guards.allowed)
-            .filter_map(|finding| finding.allow.as_deref())
-            .collect();
-        flags.extend(allowed.into_iter().map(|allow| format!("--allow {}", shell_word(allow))));
-        if plans.clone().any(PlanJson::needs_allow_window) {
-            flags.push("--allow-window".to_owned());
+/// What the command line of `apply` needs so that it makes exactly some plans.
+#[derive(Debug, Default)]
+pub(crate) struct ApplyFlags {
+    /// The digests of the plans with changes.
+    pub(crate) digests: Vec<String>,
+    /// The accepted risks, as `--allow` takes them.
+    pub(crate) allowed: BTreeSet<String>,
+    pub(crate) allow_window: bool,
+}
+
+impl ApplyFlags {
+    pub(crate) fn new(document: &PlanDocument) -> Self {
+        let plans = document.plans.iter().filter(|plan| !plan.changes.is_empty());
+        let allowed = plans.clone().flat_map(|plan| &plan.guards.allowed).filter_map(|finding| finding.allow.clone());
+        Self {
+            digests: plans.clone().map(|plan| plan.digest.clone()).collect(),
+            allowed: allowed.collect(),
+            allow_window: plans.clone().any(PlanJson::needs_allow_window),
         }
-        flags
+    }
+
+    /// The flags in the form that a shell reads.
+    pub(crate) fn to_words(&self) -> Vec<String> {
+        let digests = self.digests.iter().map(|digest| format!("--approved {digest}"));
+        let allowed = self.allowed.iter().map(|allow| format!("--allow {}", shell_word(allow)));
+        let allow_window = self.allow_window.then(|| "--allow-window".to_owned());
+        digests.chain(allowed).chain(allow_window).collect()
     }
 }
 

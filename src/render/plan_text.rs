@@ -4,14 +4,16 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::access_changes;
+use super::namespace_fold::{FoldedItem, fold_namespaces};
 use super::style::{StyleClass, TextStyle};
 use super::terminal_text::TerminalText;
 use super::text_util::{columns, escape_control, gap_before_location, padded, pluralize};
 use crate::diagnostic::SourceLocation;
 use crate::plan::{
-    AccessChange, AccessImpact, AccessSeverity, AccessWindow, Action, Change, ChangeOrigin, DiffOp, FieldDiff, Plan,
-    TransientAccess, change_severities,
+    AccessChange, AccessImpact, AccessSeverity, AccessWindow, Action, Change, ChangeOrigin, ChangeTarget, DiffOp,
+    FieldDiff, Plan, TransientAccess, change_severities, namespaces_text,
 };
+use crate::report::PlanJson;
 
 /// The number of changes that are shown without `--full`.
 const MAX_CHANGES: usize = 400;
@@ -31,6 +33,77 @@ pub(crate) struct PlanTextOptions<'a> {
     pub(crate) style: TextStyle,
     /// The width of the terminal, or `None` if lines are not wrapped.
     pub(crate) width: Option<usize>,
+    /// Whether the signs are explained, because a person reads the text on a terminal.
+    pub(crate) legend: bool,
+    /// The results of the guards and invariants, if they were evaluated.
+    pub(crate) checks: Option<CheckCounts>,
+}
+
+/// The numbers of guards and invariants by result.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CheckCounts {
+    pub(crate) invariants: usize,
+    pub(crate) violated: usize,
+    pub(crate) passed: usize,
+    pub(crate) refused: usize,
+    pub(crate) allowed: usize,
+    pub(crate) not_evaluated: usize,
+}
+
+impl From<&PlanJson> for CheckCounts {
+    fn from(plan: &PlanJson) -> Self {
+        Self {
+            invariants: plan.invariants.len(),
+            violated: plan.failed_invariants.len(),
+            passed: plan.guards.passed.len(),
+            refused: plan.guards.refused.len(),
+            allowed: plan.guards.allowed.len(),
+            not_evaluated: plan.guards.not_evaluated.len(),
+        }
+    }
+}
+
+impl CheckCounts {
+    /// `Invariants: 3 hold. Guards: 7 passed, 1 not evaluated.`
+    fn to_line(self) -> String {
+        let Self { invariants, violated, passed, refused, allowed, not_evaluated } = self;
+        let list = |counts: &[(usize, &str)]| {
+            let listed = counts.iter().filter(|(number, _)| *number > 0);
+            listed.map(|(number, text)| format!("{number} {text}")).collect::<Vec<_>>().join(", ")
+        };
+        let invariants = match invariants {
+            0 => String::new(),
+            all => format!("Invariants: {}. ", list(&[(all - violated.min(all), "hold"), (violated, "violated")])),
+        };
+        let refused_by = if refused == 1 { "refuses the plan" } else { "refuse the plan" };
+        let guards = list(&[
+            (passed, "passed"),
+            (refused, refused_by),
+            (allowed, "accepted with --allow"),
+            (not_evaluated, "not evaluated"),
+        ]);
+        format!("{invariants}Guards: {}.", if guards.is_empty() { "none" } else { &guards })
+    }
+}
+
+/// Explains the signs that the text uses.
+fn legend(text: &TerminalText, style: TextStyle) -> Option<String> {
+    let signs = [
+        ("+", StyleClass::Added, "add"),
+        ("~", StyleClass::Changed, "change"),
+        ("-", StyleClass::Removed, "remove"),
+        ("-/+", StyleClass::Changed, "delete and create again"),
+        ("!", StyleClass::Removed, "privilege escalation path or temporary access"),
+        ("…", StyleClass::Location, "wait"),
+    ];
+    let plain = text.to_output(TextStyle::Plain);
+    let is_used = |sign: &str| plain.lines().any(|line| line.split_whitespace().next() == Some(sign));
+    let used: Vec<String> = signs
+        .iter()
+        .filter(|(sign, ..)| is_used(sign))
+        .map(|(sign, class, meaning)| format!("{} {meaning}", style.paint(*class, sign)))
+        .collect();
+    (!used.is_empty()).then(|| format!("Signs: {}", used.join(", ")))
 }
 
 fn action_sign(action: Action) -> (&'static str, StyleClass) {
@@ -74,6 +147,13 @@ fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) 
     out.append(&render_waits(plan));
     out.append(&render_windows(plan, options.full));
     out.append(&render_unproven(plan));
+    if let Some(legend) = options.legend.then(|| legend(&out, options.style)).flatten() {
+        out.line(&legend);
+        out.blank_line();
+    }
+    if let Some(checks) = options.checks {
+        out.line(&checks.to_line());
+    }
     out.line(&plan_totals(plan));
     out.line(&format!("Digest {}", options.digest));
     out
@@ -170,50 +250,71 @@ fn step_description(plan: &Plan, step: usize) -> &str {
     plan.steps.get(step).map_or("a step", |step| step.description.as_str())
 }
 
-/// Prints the changes. If there are too many, the ones with the least effect on access are left out and counted.
+/// A change with its severity.
+type ListedChange<'a> = (&'a Change, AccessSeverity);
+
+/// Prints the changes. The same change in several namespaces is one line. If there are too many, the ones with the least
+/// effect on access are left out and counted.
 fn push_changes(
     (changes, access): (&[Change], &[AccessChange]),
     marks_no_impact: bool,
     options: &PlanTextOptions<'_>,
     out: &mut TerminalText,
 ) {
-    let mut listed: Vec<(&Change, AccessSeverity)> = changes.iter().zip(change_severities(changes, access)).collect();
-    let mut shown = changes.len();
-    if !options.full && changes.len() > MAX_CHANGES {
-        listed.sort_by_key(|(_, severity)| Reverse(*severity));
-        let critical = listed.iter().filter(|(_, severity)| *severity >= AccessSeverity::Critical).count();
-        shown = critical.max(MAX_CHANGES);
+    let listed: Vec<ListedChange<'_>> = changes.iter().zip(change_severities(changes, access)).collect();
+    let mut folded = fold_namespaces(&listed, |change| if options.full { None } else { fold_key(change) });
+    let mut shown = folded.len();
+    if !options.full && folded.len() > MAX_CHANGES {
+        folded.sort_by_key(|group| Reverse(group.item.1));
+        let severe = folded.iter().filter(|group| group.item.1 >= AccessSeverity::High).count();
+        shown = severe.max(MAX_CHANGES);
     }
-    for (change, _) in listed.iter().take(shown) {
-        push_change(change, options, out);
+    for FoldedItem { item: (change, _), namespaces } in folded.iter().take(shown) {
+        push_change(change, namespaces, options, out);
         if marks_no_impact && change.access_impact == Some(AccessImpact::NoChange) {
             out.line(&format!("      {}", options.style.paint(StyleClass::Location, "no access changes")));
         }
     }
-    let left_out = listed.get(shown..).unwrap_or_default();
+    let left_out = folded.get(shown..).unwrap_or_default();
     if !left_out.is_empty() {
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-        for (change, _) in left_out {
-            *kinds.entry(change.target.kind_label()).or_default() += 1;
+        let (mut count, mut severities) = (0, Vec::new());
+        for FoldedItem { item: (change, severity), namespaces } in left_out {
+            let number = namespaces.len().max(1);
+            *kinds.entry(change.target.kind_label()).or_default() += number;
+            count += number;
+            severities.extend(std::iter::repeat_n(*severity, number));
         }
         let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        let sensitive = sensitive_count(left_out.iter().map(|(_, severity)| *severity));
-        let more = pluralize(left_out.len(), "more change");
+        let sensitive = sensitive_count(severities.into_iter());
+        let more = pluralize(count, "more change");
         out.line(&format!("      … and {more}: {}; {sensitive} (use --full to show them)", kinds.join(", ")));
     }
     out.blank_line();
 }
 
+/// Returns all of a change but its namespace, and the namespace.
+fn fold_key<'a>((change, severity): &'a ListedChange<'a>) -> Option<(String, &'a str)> {
+    let Change { action, target, fields, location, note, origin, last_writer, access_impact } = change;
+    let ChangeTarget::Object(key) = target else {
+        return None;
+    };
+    let place = location.as_ref().map(|location| (&location.file, location.line));
+    let object = (key.kind(), key.name(), action, fields, place, note);
+    Some((format!("{:?}", (object, origin, last_writer, access_impact, severity)), key.namespace()?))
+}
+
 /// `3 with wildcards, secrets or other sensitive access`, for items that are left out.
 pub(crate) fn sensitive_count(severities: impl Iterator<Item = AccessSeverity>) -> String {
-    let number = match severities.filter(|severity| *severity > AccessSeverity::Limited).count() {
+    let number = match severities.filter(|severity| *severity > AccessSeverity::Low).count() {
         0 => "none".to_owned(),
         number => number.to_string(),
     };
     format!("{number} with wildcards, secrets or other sensitive access")
 }
 
-fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut TerminalText) {
+/// Prints a change, which is the same in several namespaces.
+fn push_change(change: &Change, namespaces: &[&str], options: &PlanTextOptions<'_>, out: &mut TerminalText) {
     let style = options.style;
     let (sign, class) = action_sign(change.action);
     let adoption = match change.action {
@@ -222,7 +323,11 @@ fn push_change(change: &Change, options: &PlanTextOptions<'_>, out: &mut Termina
         Action::Create | Action::Update | Action::Replace | Action::Delete => "",
     };
     let kind = padded(change.target.kind_label(), 18);
-    let mut title = format!("{kind} {}{adoption}", escape_control(&change.target.name()));
+    let target = match (&change.target, namespaces) {
+        (ChangeTarget::Object(key), [_, _, ..]) => format!("{} {}", key.name(), namespaces_text(namespaces)),
+        (target, _) => target.name(),
+    };
+    let mut title = format!("{kind} {}{adoption}", escape_control(&target));
     let note = change.note.as_deref().map(escape_control).unwrap_or_default();
     let is_inline = !note.is_empty()
         && columns(&title) + columns(&note) + 2 <= options.width.map_or(NOTE_COLUMN, |width| NOTE_COLUMN.min(width));
@@ -338,8 +443,11 @@ pub(crate) fn render_drift(plan: &Plan, options: &PlanTextOptions<'_>) -> Termin
     out.blank_line();
     if !outside.is_empty() {
         out.line(&format!("Changed outside of rolecall ({}). \"apply\" will revert these:", outside.len()));
-        for change in &outside {
-            push_change(change, options, &mut out);
+        let listed: Vec<ListedChange<'_>> = outside.iter().map(|change| (change, AccessSeverity::Low)).collect();
+        for FoldedItem { item: (change, _), namespaces } in
+            fold_namespaces(&listed, |change| if options.full { None } else { fold_key(change) })
+        {
+            push_change(change, &namespaces, options, &mut out);
             if let Some(writer) = &change.last_writer {
                 out.line(&format!(
                     "      last written by {} at {}",

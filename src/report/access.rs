@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{ObjectJson, SubjectJson};
 use super::requests::RequestsJson;
-use crate::plan::{AccessChange, AccessSeverity, AllowedRequests, EscalationSummary, GrantedBy};
+use crate::plan::{AccessChange, AccessSeverity, AllowedRequests, EscalationSummary, GrantedBy, PermissionSummary};
 
 /// How the plan changes what some subjects are allowed to do. Subjects with the same change are listed together.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,12 @@ pub(crate) struct AccessChangeJson {
     pub(crate) gains: Vec<PermissionJson>,
     /// The permissions that the subjects have before the plan and not after.
     pub(crate) loses: Vec<PermissionJson>,
+    /// The gains in few lines: a role that is gained as a whole is one line.
+    #[serde(default)]
+    pub(crate) gains_summary: Vec<PermissionSummaryJson>,
+    /// The losses in few lines.
+    #[serde(default)]
+    pub(crate) loses_summary: Vec<PermissionSummaryJson>,
     /// Privilege escalation paths that the plan opens for them, the most severe first.
     pub(crate) escalations: Vec<EscalationJson>,
     /// The severity of the most that the subjects gain or lose. `critical`: everything, or an escalation path that leads
@@ -53,17 +59,17 @@ impl AccessSeverityJson {
 impl From<AccessSeverity> for AccessSeverityJson {
     fn from(severity: AccessSeverity) -> Self {
         match severity {
-            AccessSeverity::Limited => Self::Low,
-            AccessSeverity::Sensitive => Self::Medium,
-            AccessSeverity::Critical => Self::High,
-            AccessSeverity::Everything => Self::Critical,
+            AccessSeverity::Low => Self::Low,
+            AccessSeverity::Medium => Self::Medium,
+            AccessSeverity::High => Self::High,
+            AccessSeverity::Critical => Self::Critical,
         }
     }
 }
 
 impl From<&AccessChange> for AccessChangeJson {
     fn from(change: &AccessChange) -> Self {
-        let AccessChange { subjects, diff } = change;
+        let AccessChange { subjects, diff, gain_summary, loss_summary } = change;
         let mut escalations: Vec<EscalationJson> = diff.escalations.iter().map(EscalationJson::from).collect();
         escalations.sort_by_key(|escalation| Reverse(escalation.severity));
         let severities = escalations.iter().map(|escalation| escalation.severity);
@@ -72,8 +78,32 @@ impl From<&AccessChange> for AccessChangeJson {
             subjects: subjects.iter().map(SubjectJson::from).collect(),
             gains: diff.gains.iter().map(PermissionJson::from).collect(),
             loses: diff.losses.iter().map(PermissionJson::from).collect(),
+            gains_summary: gain_summary.iter().map(PermissionSummaryJson::from).collect(),
+            loses_summary: loss_summary.iter().map(PermissionSummaryJson::from).collect(),
             escalations,
             severity,
+        }
+    }
+}
+
+/// A short description of one or several permissions, and what grants them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct PermissionSummaryJson {
+    /// The description, such as `ClusterRole edit in team-a` or `get, list pods in team-a`.
+    pub(crate) text: String,
+    /// The number of permissions that it stands for.
+    pub(crate) permissions: usize,
+    /// The bindings and roles that grant them, or that granted them before the change.
+    pub(crate) granted_by: Vec<GrantSourceJson>,
+}
+
+impl From<&PermissionSummary> for PermissionSummaryJson {
+    fn from(summary: &PermissionSummary) -> Self {
+        Self {
+            text: summary.text.clone(),
+            permissions: summary.permissions,
+            granted_by: summary.granted_by.iter().map(GrantSourceJson::from).collect(),
         }
     }
 }

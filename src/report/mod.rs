@@ -27,7 +27,9 @@ mod tests;
 mod user_info;
 mod who_can_answer;
 
-pub(crate) use access::{AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson};
+pub(crate) use access::{
+    AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson, PermissionSummaryJson,
+};
 pub(crate) use access_report::{
     AccessReportDocument, ClusterReportJson, DriftReportJson, ExpiryJson, ReportBindingJson, ReportSubjectJson,
     SensitiveAccessJson, SensitiveHoldersJson, SubjectAccessJson, SubjectKindJson,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::InvalidDocument;
-use super::access::{AccessChangeJson, EscalationJson, GrantSourceJson, PermissionJson};
+use super::access::{AccessChangeJson, EscalationJson, GrantSourceJson, PermissionJson, PermissionSummaryJson};
 use super::change::{
     ActionJson, ChangeJson, DiffOpJson, DriftJson, EntryTargetJson, FieldJson, FieldValueJson, TargetJson,
 };
@@ -17,8 +17,8 @@ use super::step::{AccessProbeJson, StepJson, TransientAccessJson, UnprovenAccess
 use crate::plan::{
     AccessChange, AccessDiff, AccessImpact, AccessProbe, AccessWindow, Action, AffectedSubject, AllowedRequests,
     Change, ChangeOrigin, ChangeTarget, DiffOp, EscalationSummary, Exemption, FieldDiff, GrantedBy, GuardLimit,
-    GuardLimits, InvariantSubject, NamespaceSelection, Plan, ResolvedInvariant, SavedNamespaceSelector, Step,
-    TokenWait, UnprovenAccess, ValueDiff,
+    GuardLimits, InvariantSubject, NamespaceSelection, PermissionSummary, Plan, ResolvedInvariant,
+    SavedNamespaceSelector, Step, TokenWait, UnprovenAccess, ValueDiff,
 };
 use crate::policy::{Assertion, RequestSpec};
 use crate::state::object_meta::ObjectWriter;
@@ -107,7 +107,8 @@ impl TryFrom<AccessChangeJson> for AccessChange {
     type Error = InvalidDocument;
 
     fn try_from(change: AccessChangeJson) -> Result<Self, InvalidDocument> {
-        let AccessChangeJson { subjects, gains, loses, escalations, severity: _ } = change;
+        let AccessChangeJson { subjects, gains, loses, gains_summary, loses_summary, escalations, severity: _ } =
+            change;
         let to_summary = |EscalationJson { name, path, severity: _ }| EscalationSummary { name, path };
         Ok(Self {
             subjects: subjects.into_iter().map(AffectedSubject::from).collect(),
@@ -116,7 +117,18 @@ impl TryFrom<AccessChangeJson> for AccessChange {
                 losses: convert_all(loses)?,
                 escalations: escalations.into_iter().map(to_summary).collect(),
             },
+            gain_summary: convert_all(gains_summary)?,
+            loss_summary: convert_all(loses_summary)?,
         })
+    }
+}
+
+impl TryFrom<PermissionSummaryJson> for PermissionSummary {
+    type Error = InvalidDocument;
+
+    fn try_from(summary: PermissionSummaryJson) -> Result<Self, InvalidDocument> {
+        let PermissionSummaryJson { text, permissions, granted_by } = summary;
+        Ok(Self { text, permissions, granted_by: convert_all(granted_by)? })
     }
 }
 

@@ -387,3 +387,27 @@ fn graph_has_the_same_nodes_in_each_language() {
     let devs = sandbox.ok(&["graph", "devs", "--policy", "access.toml", "-o", "mermaid"]);
     assert!(devs.contains("\"devs\"") && !devs.contains("operators"), "{devs}");
 }
+
+#[test]
+fn plan_of_thousands_of_changes_stays_responsive() {
+    let sandbox = Sandbox::offline();
+    let mut policy = String::from("[policy]\nname = \"platform\"\n");
+    for n in 0..3_000 {
+        writeln!(policy, "[bindings.b{n}]\ncluster-role = \"edit\"\nusers = [\"user-{n}\"]").unwrap();
+    }
+    sandbox.write("cluster.yaml", &small_cluster()).write("access.toml", &policy);
+    let plan = page(&sandbox, "plan-large.html", &["plan", "access.toml", "--snapshot", "cluster.yaml", "-o", "html"]);
+    let opened = open_page(
+        &plan,
+        &[
+            json!(["type", "[data-list=change-list]", "b2999", "#change-list-status"]),
+            json!(["count", "#change-list [data-item]:not([hidden])"]),
+            json!(["count", "#change-list [data-chunk]:not([hidden])"]),
+        ],
+    );
+    opened.assert_clean();
+    assert_eq!((opened.action(1), opened.action(2)), (&json!(1), &json!(1)), "{}", opened.action(0));
+    let filter = opened.action(0)["milliseconds"].as_u64().unwrap();
+    assert!(opened.interactive() < 30_000 && filter < 10_000, "{} ms, {filter} ms", opened.interactive());
+    println!("3,000 changes: {} ms until it can be used, {filter} ms for a filter", opened.interactive());
+}

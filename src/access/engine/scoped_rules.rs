@@ -141,10 +141,12 @@ impl<'s> AccessEngine<'s> {
         self.rules.request_sets(scoped_rule)
     }
 
-    /// Returns whether the rules together allow all requests of a set.
-    pub(crate) fn coverage(&self, scoped_rules: &[ScopedRule], requests: &RequestSet<'s>) -> Coverage {
+    /// Returns whether the rules together allow all requests of a set. The requests are those of rules in `scope`. Only
+    /// rules of the same namespace and of the whole cluster can allow them, and requests in every namespace only rules of
+    /// the whole cluster, because there are infinitely many namespaces.
+    pub(crate) fn coverage(&self, scoped_rules: &[ScopedRule], scope: ScopeId, requests: &RequestSet<'s>) -> Coverage {
         let mut related: Vec<RequestSet<'s>> = Vec::new();
-        for scoped_rule in scoped_rules {
+        for scoped_rule in scoped_rules.iter().filter(|rule| rule.scope == scope || rule.scope == ScopeId::CLUSTER) {
             for other in self.request_sets(*scoped_rule).iter().filter(|other| other.overlaps(requests)) {
                 if other.covers(requests) {
                     return Coverage::Complete;

@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use super::identity_classes::Login;
 use crate::access::{
-    AccessEffect, AccessEngine, AggregatedRules, Coverage, EVERYTHING, RelatedScopes, RequestSet, ScopeId, ScopedRule,
-    SubjectSet,
+    AccessEffect, AccessEngine, AggregatedRules, Coverage, EVERYTHING, RelatedScopes, RequestSet, RuleId, ScopeId,
+    ScopedRule, SubjectSet,
 };
 use crate::plan::probes::TransientAccess;
 
@@ -40,8 +40,22 @@ pub(super) struct Violation<'s> {
 /// A set of requests that is not proven to be allowed, and whether it is proven not to be.
 type NotCovered<'s> = (RequestSet<'s>, bool);
 
-/// A set of requests in the lower bound, and the rule that it comes from if it is all that the rule allows.
-type RequiredSet<'s> = (Option<ScopedRule>, RequestSet<'s>);
+/// A set of requests in the lower bound.
+#[derive(Debug, Clone)]
+struct RequiredSet<'s> {
+    /// The rule that the set comes from, if it is all that the rule allows.
+    rule: Option<RuleId>,
+    scope: ScopeId,
+    requests: RequestSet<'s>,
+}
+
+impl RequiredSet<'_> {
+    /// Returns whether the set comes from one of the sorted rules.
+    fn is_granted_by(&self, scoped_rules: &[ScopedRule]) -> bool {
+        let scoped_rule = self.rule.map(|rule| ScopedRule { rule, scope: self.scope });
+        scoped_rule.is_some_and(|scoped_rule| scoped_rules.binary_search(&scoped_rule).is_ok())
+    }
+}
 
 /// Bounds of which only the live state is known.
 #[derive(Debug)]
@@ -107,8 +121,10 @@ impl<'s> LowerBound<'s> {
     }
 
     fn all(&self, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
-        let scoped_rules = self.scoped_rules.iter().flat_map(|scoped_rule| request_sets_of(*scoped_rule, engine));
-        scoped_rules.chain(self.shared.values().flatten().map(|requests| (None, requests.clone()))).collect()
+        let scoped_rules = self.scoped_rules.iter().flat_map(|scoped_rule| required_sets_of(*scoped_rule, engine));
+        let shared =
+            self.shared.iter().flat_map(|(scope, all)| all.iter().map(|requests| shared_set(*scope, requests)));
+        scoped_rules.chain(shared).collect()
     }
 
     /// Returns the parts that overlap with a rule.
@@ -119,19 +135,24 @@ impl<'s> LowerBound<'s> {
             .scoped_rules
             .iter()
             .filter(|other| is_related(other.scope))
-            .flat_map(|other| request_sets_of(*other, engine));
-        let shared = self.shared.iter().filter(|(scope, _)| is_related(**scope)).flat_map(|(_, all)| all);
-        let mut all: Vec<RequiredSet<'s>> =
-            scoped_rules.chain(shared.map(|requests| (None, requests.clone()))).collect();
-        all.retain(|(_, set)| request_sets.iter().any(|requests| requests.overlaps(set)));
-        all
+            .flat_map(|other| required_sets_of(*other, engine));
+        let shared = self.shared.iter().filter(|(scope, _)| is_related(**scope));
+        let shared = shared.flat_map(|(scope, all)| all.iter().map(|requests| shared_set(*scope, requests)));
+        let all = scoped_rules.chain(shared);
+        all.filter(|set| request_sets.iter().any(|requests| requests.overlaps(&set.requests))).collect()
     }
 }
 
 type ByScope<'s> = BTreeMap<ScopeId, Vec<RequestSet<'s>>>;
 
-fn request_sets_of<'s>(scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
-    engine.request_sets(scoped_rule).iter().map(|requests| (Some(scoped_rule), requests.clone())).collect()
+fn required_sets_of<'s>(scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
+    let ScopedRule { rule, scope } = scoped_rule;
+    let to_required = |requests: &RequestSet<'s>| RequiredSet { rule: Some(rule), scope, requests: requests.clone() };
+    engine.request_sets(scoped_rule).iter().map(to_required).collect()
+}
+
+fn shared_set<'s>(scope: ScopeId, requests: &RequestSet<'s>) -> RequiredSet<'s> {
+    RequiredSet { rule: None, scope, requests: requests.clone() }
 }
 
 fn by_scope<'s>(scoped_rules: &[ScopedRule], engine: &AccessEngine<'s>) -> ByScope<'s> {
@@ -241,8 +262,10 @@ impl<'s> AccessBounds<'s> {
         let known = self.outside.borrow().get(&scoped_rule).cloned();
         known.unwrap_or_else(|| {
             let all = engine.request_sets(scoped_rule);
-            let outside: Rc<[NotCovered<'s>]> =
-                all.iter().filter_map(|requests| not_covered(&self.upper, requests, engine)).collect();
+            let outside: Rc<[NotCovered<'s>]> = all
+                .iter()
+                .filter_map(|requests| not_covered(&self.upper, scoped_rule.scope, requests, engine))
+                .collect();
             self.outside.borrow_mut().insert(scoped_rule, Rc::clone(&outside));
             outside
         })
@@ -284,20 +307,18 @@ fn missing_requests<'s>(
     if scoped_rules.last() == Some(&EVERYTHING) {
         return Vec::new();
     }
-    let is_granted = |scoped_rule: &Option<ScopedRule>| {
-        scoped_rule.is_some_and(|scoped_rule| scoped_rules.binary_search(&scoped_rule).is_ok())
-    };
-    let required = required.iter().filter(|(scoped_rule, _)| !is_granted(scoped_rule));
-    required.filter_map(|(_, requests)| not_covered(scoped_rules, requests, engine)).take(max).collect()
+    let required = required.iter().filter(|set| !set.is_granted_by(scoped_rules));
+    required.filter_map(|set| not_covered(scoped_rules, set.scope, &set.requests, engine)).take(max).collect()
 }
 
 /// Returns the requests, unless the rules are proven to allow all of them.
 fn not_covered<'s>(
     scoped_rules: &[ScopedRule],
+    scope: ScopeId,
     requests: &RequestSet<'s>,
     engine: &AccessEngine<'s>,
 ) -> Option<NotCovered<'s>> {
-    match engine.coverage(scoped_rules, requests) {
+    match engine.coverage(scoped_rules, scope, requests) {
         Coverage::Complete => None,
         Coverage::Incomplete => Some((requests.clone(), true)),
         Coverage::Undecided => Some((requests.clone(), false)),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::access_bounds::{AccessBounds, InitialBounds, Violation};
 use super::changes::{Op, PlannedChanges, TargetObject};
-use super::identity_classes::{BoundsId, ClassId, IdentityClass, assign_bounds, classes};
+use super::identity_classes::{BoundsId, ClassId, IdentityClass, Login, assign_bounds, classes};
 use super::internal;
 use super::token_logins::{FormerLogins, TokenLogins};
 use crate::access::{
@@ -60,7 +60,34 @@ pub(super) struct Verifier<'s> {
     pub(super) out_of_bounds: BTreeSet<ClassId>,
 }
 
-type AccessKey<'s> = (*const AccessBounds<'s>, Vec<GrantedRoles>);
+/// A key of an identity class. Classes with equal keys have the same bounds, and the same rules apply to them now. For
+/// each login, whether it is in `system:masters`, and the numbers of what its subjects are granted.
+type AccessKey<'s> = (*const AccessBounds<'s>, Vec<(bool, BTreeSet<usize>)>);
+
+/// Makes the keys of classes in one state of the engine. What a subject is granted is looked up once.
+#[derive(Debug, Default)]
+struct AccessKeys {
+    numbers: BTreeMap<GrantedRoles, usize>,
+    by_subject: BTreeMap<SubjectId, usize>,
+}
+
+impl AccessKeys {
+    fn key_of<'s>(&mut self, class: &IdentityClass, verifier: &Verifier<'s>) -> Result<AccessKey<'s>, ObjectError> {
+        let granted = class.tokens.all().map(|Login { subjects, .. }| {
+            let numbers = subjects.subjects.iter().map(|subject| self.number_of(*subject, &verifier.engine));
+            (subjects.is_in_system_masters, numbers.collect())
+        });
+        Ok((std::ptr::from_ref(verifier.bounds_of(class)?), granted.collect()))
+    }
+
+    fn number_of(&mut self, subject: SubjectId, engine: &AccessEngine<'_>) -> usize {
+        *self.by_subject.entry(subject).or_insert_with(|| {
+            let only = SubjectSet { subjects: vec![subject], is_in_system_masters: false };
+            let next = self.numbers.len();
+            *self.numbers.entry(engine.granted_roles(&only)).or_insert(next)
+        })
+    }
+}
 
 /// The rules that changed roles grant in the planned state.
 pub(super) type PlannedRules = BTreeMap<RoleId, Vec<RuleId>>;
@@ -124,12 +151,6 @@ impl<'s> Verifier<'s> {
     pub(super) fn bounds_of(&self, class: &IdentityClass) -> Result<&AccessBounds<'s>, ObjectError> {
         let bounds = self.bounds.get(class.bounds.0).ok_or_else(|| internal("an identity class has no bounds"))?;
         Ok(bounds)
-    }
-
-    /// Returns a key: classes with equal keys have the same bounds, and the same rules apply to them now.
-    fn access_key(&self, class: &IdentityClass) -> Result<AccessKey<'s>, ObjectError> {
-        let granted = class.tokens.all().map(|login| self.engine.granted_roles(&login.subjects));
-        Ok((std::ptr::from_ref(self.bounds_of(class)?), granted.collect()))
     }
 
     pub(super) fn count_bounds(&self) -> usize {
@@ -244,10 +265,10 @@ impl<'s> Verifier<'s> {
         affected: &BTreeSet<ClassId>,
         effect: &AccessEffect,
     ) -> Result<bool, ObjectError> {
-        let mut seen = BTreeSet::new();
+        let (mut keys, mut seen) = (AccessKeys::default(), BTreeSet::new());
         for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
             let changes: Vec<_> = class.tokens.all().map(|login| effect.key_of(&login.subjects.subjects)).collect();
-            if seen.insert((self.access_key(class)?, changes))
+            if seen.insert((keys.key_of(class, self)?, changes))
                 && !self.bounds_of(class)?.contains_after(class.tokens.all(), effect, &self.engine)
             {
                 return Ok(false);
@@ -257,9 +278,9 @@ impl<'s> Verifier<'s> {
     }
 
     fn are_in_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<bool, ObjectError> {
-        let mut seen = BTreeSet::new();
+        let (mut keys, mut seen) = (AccessKeys::default(), BTreeSet::new());
         for (_, class) in self.all_classes(affected.difference(&self.out_of_bounds))? {
-            if seen.insert(self.access_key(class)?)
+            if seen.insert(keys.key_of(class, self)?)
                 && !self.bounds_of(class)?.contains_all(class.tokens.all(), &self.engine)
             {
                 return Ok(false);
@@ -289,9 +310,9 @@ impl<'s> Verifier<'s> {
     /// Returns the classes that a write has brought outside their bounds, of those that it affects.
     pub(super) fn classes_out_of_bounds(&self, affected: &BTreeSet<ClassId>) -> Result<BTreeSet<ClassId>, ObjectError> {
         let mut out = BTreeSet::new();
-        let mut known = BTreeMap::new();
+        let (mut keys, mut known) = (AccessKeys::default(), BTreeMap::new());
         for (id, class) in self.all_classes(affected)? {
-            let is_out = match known.entry(self.access_key(class)?) {
+            let is_out = match known.entry(keys.key_of(class, self)?) {
                 Entry::Occupied(entry) => *entry.get(),
                 Entry::Vacant(entry) => *entry.insert(!self.violations(id, AggregatedRules::WithStale, 1)?.is_empty()),
             };

@@ -212,6 +212,8 @@ fn digest_of_a_plan_is_stable() {
                 escalations: vec![EscalationSummary { name: "nodes-proxy".to_owned(), path: "a path".to_owned() }],
                 ..AccessDiff::default()
             },
+            gain_summary: Vec::new(),
+            loss_summary: Vec::new(),
         }]),
         limits: GuardLimits {
             protected: Vec::new(),

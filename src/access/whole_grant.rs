@@ -1,0 +1,25 @@
+//! Whether requests are all that a binding allows.
+
+use super::access_view::AccessView;
+use super::request_set::{Coverage, RequestSet, StringSet};
+use crate::names::ObjectKey;
+
+impl<'s> AccessView<'s> {
+    /// Returns whether the sets together contain every request that a role allows through a binding. `false` if it is too
+    /// much work to decide.
+    pub(crate) fn contain_whole_grant(
+        &self,
+        sets: &[RequestSet<'s>],
+        (binding, role): (&'s ObjectKey, &'s ObjectKey),
+    ) -> bool {
+        let Some(effective) = self.grants.role_by_key(role) else {
+            return false;
+        };
+        let scope = binding.namespace().map_or_else(StringSet::all, |namespace| StringSet::only([namespace]));
+        let mut rules = effective.sourced_rules();
+        rules.all(|sourced| {
+            let allowed = RequestSet::from_rule(sourced.rule, scope.clone(), &self.state().resources);
+            allowed.iter().all(|set| set.coverage_by(sets) == Coverage::Complete)
+        })
+    }
+}
