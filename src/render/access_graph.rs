@@ -194,9 +194,9 @@ impl AccessGraph {
         }
         if is_too_large(&graph) {
             // Bindings of the same roles, then what they name, and then the principals that have these.
-            graph.fold_by(GraphColumn::Binding, |graph, node| graph.targets_of(node));
+            graph.fold_by(GraphColumn::Binding, Self::targets_of);
             graph.fold_twins(GraphColumn::Role);
-            graph.fold_by(GraphColumn::Subject, |graph, node| graph.targets_of(node));
+            graph.fold_by(GraphColumn::Subject, Self::targets_of);
             graph.fold_twins(GraphColumn::Principal);
         }
         if let Some(max) = max_nodes.filter(|_| is_too_large(&graph)) {
