@@ -8,13 +8,16 @@ use crate::report::AccessSeverityJson;
 /// The style of the nodes and edges, for an image alone. A page has the same style.
 const STYLE: &str = include_str!("page/graph.css");
 /// The number of characters that fit into a node.
-const MAX_LABEL: usize = 28;
+const MAX_LABEL: usize = 26;
 /// The number of objects that the description of a node lists.
 const MAX_LISTED: usize = 40;
 
 /// Returns the graph as an image with its own style. `title` says what it shows.
 pub(crate) fn render_graph_svg(graph: &AccessGraph, title: &str) -> PageHtml {
-    let style = PageHtml::template("<style>{}</style>\n", [PageHtml::markup(STYLE)]);
+    let style = PageHtml::template(
+        "<style>{}</style>\n<rect class=\"background\" width=\"100%\" height=\"100%\"/>\n",
+        [PageHtml::markup(STYLE)],
+    );
     let mut out = graph_image(graph, &PageHtml::text(title), &PageHtml::markup("graph"), &style);
     out.push(&PageHtml::markup("\n"));
     out

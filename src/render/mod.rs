@@ -14,6 +14,7 @@ pub(crate) mod fuzz;
 mod graph_layout;
 pub(crate) mod graph_svg;
 pub(crate) mod graph_text;
+mod html_parts;
 mod html_shell;
 mod markdown_page;
 pub(crate) mod markdown_text;

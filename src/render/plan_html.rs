@@ -1,13 +1,13 @@
 //! A plan or a drift as an HTML page: the verdict first, then who gains and loses access, the worst first, the guards and
 //! invariants, and the changes. It is made from the document that `-o json` prints and a plan file holds.
 
+use super::html_parts::{error_banner, table};
 use super::html_shell::{HtmlShell, section};
 use super::page_html::PageHtml;
 use super::plan_access_html::access_part;
 use super::plan_changes_html::{aws_auth_part, changes_part};
 use super::plan_checks_html::{checks_part, refusals};
 use super::plan_facts::{ApplyFlags, PlanFacts, PlanTotals, PlanVerdict};
-use super::report_html::{error_banner, table};
 use crate::report::{DiagnosticJson, PlanDocument, PlanJson};
 
 /// Returns the document as a page. `errors` are those of the clusters that could not be planned.

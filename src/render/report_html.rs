@@ -7,17 +7,16 @@ use serde::Serialize;
 
 use super::access_graph::{AccessGraph, GraphOptions, MAX_LAYOUT_NODES};
 use super::graph_svg::graph_image;
+use super::html_parts::{error_banner, folded, severity_html, subject_html, table, table_of};
 use super::html_shell::{HtmlShell, section};
 use super::page_html::PageHtml;
 use super::plan_facts::is_outside;
 use crate::report::{
-    AccessReportDocument, ClusterReportJson, DiagnosticJson, DriftReportJson, EscalationJson, ExpiryJson,
-    GrantLimitJson, ReportBindingJson, SensitiveAccessJson, SensitiveHoldersJson, SerializeError, SubjectAccessJson,
-    SubjectJson, SubjectKindJson, to_value,
+    AccessReportDocument, ClusterReportJson, DriftReportJson, EscalationJson, ExpiryJson, GrantLimitJson,
+    ReportBindingJson, SensitiveAccessJson, SensitiveHoldersJson, SerializeError, SubjectAccessJson, SubjectJson,
+    SubjectKindJson, to_value,
 };
 
-/// The number of subjects that a cell shows before it is unfolded.
-const MAX_SUBJECTS: usize = 8;
 /// The number of rows up to which the answer to a sensitive request is unfolded.
 const MAX_OPEN_HOLDERS: usize = 4;
 /// The number of differences from the policy that the page lists. `drift` lists all.
@@ -93,18 +92,6 @@ fn readable_time(time: &str) -> String {
         }
         _ => time.to_owned(),
     }
-}
-
-/// Says which clusters the report does not have.
-pub(super) fn error_banner(errors: &[DiagnosticJson]) -> PageHtml {
-    if errors.is_empty() {
-        return PageHtml::default();
-    }
-    let items = errors.iter().map(|error| PageHtml::template("<li>{}</li>\n", [PageHtml::message(&error.message)]));
-    PageHtml::template(
-        "<div class=\"verdict alarm\">\n<h2>Not complete: {}</h2>\n<ul>\n{}</ul>\n</div>\n",
-        [PageHtml::count(errors.len(), "error"), PageHtml::concat(items)],
-    )
 }
 
 /// The part of the page for one cluster.
@@ -434,50 +421,4 @@ fn limit_text(limit: &GrantLimitJson) -> String {
         parts.push("by server-side apply".to_owned());
     }
     parts.join(", ")
-}
-
-pub(super) fn severity_html(name: &'static str) -> PageHtml {
-    PageHtml::template("<span class=\"severity {}\">{}</span>", [PageHtml::markup(name), PageHtml::markup(name)])
-}
-
-/// The name in the policy, with the full name after it.
-pub(super) fn subject_html(subject: &str, principal_name: Option<&str>) -> PageHtml {
-    match principal_name {
-        Some(name) => PageHtml::template(
-            "<strong>{}</strong> <span class=\"via\">{}</span>",
-            [PageHtml::text(name), PageHtml::text(subject)],
-        ),
-        None => PageHtml::text(subject),
-    }
-}
-
-/// Returns the first parts of a cell, a line each, and the others to unfold.
-pub(super) fn folded(mut parts: Vec<PageHtml>) -> PageHtml {
-    let rest = parts.split_off(MAX_SUBJECTS.min(parts.len()));
-    let first = PageHtml::join(parts, "<br>");
-    if rest.is_empty() {
-        return first;
-    }
-    let number = PageHtml::number(rest.len());
-    PageHtml::template(
-        "{}<details><summary>and {} more</summary>{}</details>",
-        [first, number, PageHtml::join(rest, "<br>")],
-    )
-}
-
-/// Returns a table with a caption and the headings of its columns.
-pub(super) fn table(caption: &'static str, columns: &[&'static str], rows: Vec<PageHtml>) -> PageHtml {
-    table_of(&PageHtml::markup(caption), columns, rows)
-}
-
-fn table_of(caption: &PageHtml, columns: &[&'static str], rows: Vec<PageHtml>) -> PageHtml {
-    let columns =
-        columns.iter().map(|column| PageHtml::template("<th scope=\"col\">{}</th>", [PageHtml::markup(column)]));
-    PageHtml::template(
-        concat!(
-            "<div class=\"scroll\" role=\"region\" aria-label=\"{}\" tabindex=\"0\">\n<table>\n<caption>{}</caption>\n",
-            "<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody>\n</table>\n</div>\n",
-        ),
-        [caption.clone(), caption.clone(), PageHtml::concat(columns), PageHtml::concat(rows)],
-    )
 }
