@@ -299,3 +299,87 @@ impl AccessGraph {
 fn is_namespaced(node: &GraphNode) -> bool {
     node.objects.first().is_some_and(|object| object.contains('/'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{ReportGrantJson, ReportSubjectJson};
+
+    /// Principals, each with a group and a binding of its own, to one of some roles.
+    fn report(principals: usize, roles: usize) -> ClusterReportJson {
+        let object = |kind: &str, namespace: Option<&str>, name: String| -> ObjectJson {
+            serde_json::from_value(serde_json::json!({ "kind": kind, "namespace": namespace, "name": name })).unwrap()
+        };
+        let binding = |number: usize| ReportBindingJson {
+            binding: object("RoleBinding", Some("team"), format!("binding-{number}")),
+            role: object("Role", Some("team"), format!("role-{}", number % roles)),
+            role_exists: true,
+            managed_by: None,
+        };
+        let row = |number: usize| SubjectAccessJson {
+            subjects: vec![ReportSubjectJson {
+                subject: format!("arn:aws:iam::111122223333:role/r{number}"),
+                principal_name: (number == 0).then(|| "first".to_owned()),
+                kind: SubjectKindJson::Principal,
+                identities: Vec::new(),
+            }],
+            is_in_system_masters: false,
+            grants: vec![ReportGrantJson { binding: number, via: format!("group:g{number}") }],
+            escalations: Vec::new(),
+        };
+        ClusterReportJson {
+            cluster: "prod".to_owned(),
+            name: None,
+            namespaces: vec!["team".to_owned()],
+            bindings: (0..principals).map(binding).collect(),
+            access: (0..principals).map(row).collect(),
+            hidden_subjects: 0,
+            sensitive: Vec::new(),
+            expiries: Vec::new(),
+            drift: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn graph(principals: usize, roles: usize, max: usize) -> AccessGraph {
+        let graph = AccessGraph::new(
+            &report(principals, roles),
+            GraphOptions { max_nodes: Some(max), ..GraphOptions::default() },
+        );
+        assert!(graph.nodes.len() <= max, "{} nodes", graph.nodes.len());
+        assert!(graph.edges.iter().all(|(from, to)| *from < graph.nodes.len() && *to < graph.nodes.len()));
+        for (from, to) in &graph.edges {
+            assert!(graph.nodes[*from].column < graph.nodes[*to].column, "an edge leads to the right");
+        }
+        graph
+    }
+
+    fn objects(graph: &AccessGraph, column: GraphColumn) -> usize {
+        graph.nodes.iter().filter(|node| node.column == column).map(|node| node.objects.len()).sum()
+    }
+
+    #[test]
+    fn each_object_is_in_one_node_of_a_folded_graph() {
+        for (principals, roles, max) in [(3, 2, 100), (60, 3, 100), (500, 20, 100)] {
+            let graph = graph(principals, roles, max);
+            assert_eq!(graph.left_out, 0);
+            let counts = GraphColumn::ALL.map(|column| objects(&graph, column));
+            assert_eq!(counts, [principals, principals, principals, roles.min(principals)]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_counted() {
+        let graph = graph(60, 60, 30);
+        assert_eq!(graph.left_out + objects(&graph, GraphColumn::Subject), 60);
+        assert_eq!(graph.nodes.len(), 28, "seven principals with a group, a binding and a role");
+    }
+
+    #[test]
+    fn graph_of_one_subject_has_only_what_it_is_connected_to() {
+        let options = GraphOptions { subject: Some("first"), ..GraphOptions::default() };
+        let graph = AccessGraph::new(&report(10, 2), options);
+        let labels: Vec<String> = graph.nodes.iter().map(GraphNode::label).collect();
+        assert_eq!(labels, ["g0", "binding-0", "role-0", "first"]);
+    }
+}

@@ -99,17 +99,17 @@ fn change_item(change: &ChangeJson) -> PageHtml {
     )
 }
 
+/// Returns a line for what is removed from a field, and one for what is added.
 fn field_lines(field: &FieldJson) -> Vec<PageHtml> {
     let path = field.path.join(" ");
-    let lines = field.values.iter().filter_map(|value| {
-        let template = match value.op {
-            DiffOpJson::Unchanged => return None,
-            DiffOpJson::Add => "<li class=\"add\">+ {}: {}</li>\n",
-            DiffOpJson::Remove => "<li class=\"remove\">- {}: {}</li>\n",
-        };
-        Some(PageHtml::template(template, [PageHtml::text(&path), PageHtml::text(&value.value)]))
-    });
-    lines.collect()
+    let line = |op: DiffOpJson, template: &'static str| {
+        let values = field.values.iter().filter(|value| value.op == op);
+        let values: Vec<PageHtml> = values.map(|value| PageHtml::text(&value.value)).collect();
+        (!values.is_empty())
+            .then(|| PageHtml::template(template, [PageHtml::text(&path), PageHtml::join(values, ", ")]))
+    };
+    let removed = line(DiffOpJson::Remove, "<li class=\"remove\">- {}: {}</li>\n");
+    removed.into_iter().chain(line(DiffOpJson::Add, "<li class=\"add\">+ {}: {}</li>\n")).collect()
 }
 
 fn field_list(mut lines: Vec<PageHtml>) -> PageHtml {
@@ -140,6 +140,7 @@ pub(super) fn aws_auth_part(facts: &PlanFacts<'_>) -> Option<PageHtml> {
         }
         let lines = lines.iter().map(|line| {
             let template = match line.chars().next() {
+                _ if line.starts_with("---") || line.starts_with("+++") => "<span>{}</span>",
                 Some('+') => "<span class=\"add\">{}</span>",
                 Some('-') => "<span class=\"remove\">{}</span>",
                 _ => "<span>{}</span>",

@@ -1,7 +1,7 @@
 //! The page of `report`, made from its document. What has at most some hundred lines is in the page itself. The script makes
 //! the matrix from the data, a page of it at a time, so that thousands of principals do not freeze the browser.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -240,18 +240,34 @@ impl ClusterPage<'_> {
     }
 
     fn sensitive(&self) -> PageHtml {
-        let requests = self.cluster.sensitive.iter().map(|SensitiveAccessJson { request, holders }| {
+        let is_master = |holders: &&SensitiveHoldersJson| holders.is_in_system_masters;
+        let holders = self.cluster.sensitive.iter().flat_map(|answer| &answer.holders);
+        // They can make all requests, so they are listed once.
+        let masters: BTreeMap<&str, &SubjectJson> = holders
+            .filter(is_master)
+            .flat_map(|holders| &holders.subjects)
+            .map(|subject| (subject.subject.as_str(), subject))
+            .collect();
+        let masters = if masters.is_empty() {
+            PageHtml::default()
+        } else {
+            PageHtml::template(
+                "<p>In system:masters, and so not limited in any of them: {}</p>\n",
+                [folded(masters.into_values().map(named_subject).collect())],
+            )
+        };
+        let (mut requests, mut unused) = (Vec::new(), Vec::new());
+        for SensitiveAccessJson { request, holders } in &self.cluster.sensitive {
+            let holders: Vec<&SensitiveHoldersJson> = holders.iter().filter(|holders| !is_master(holders)).collect();
+            if holders.is_empty() {
+                unused.push(PageHtml::code(request));
+                continue;
+            }
             let number: usize = holders.iter().map(|holders| holders.subjects.len()).sum();
             let unlimited = holders.iter().filter(|holders| holders.limits.is_empty());
             let unlimited: usize = unlimited.map(|holders| holders.subjects.len()).sum();
-            if number == 0 {
-                return PageHtml::template(
-                    "<p class=\"empty\"><code>{}</code>: no one</p>\n",
-                    [PageHtml::text(request)],
-                );
-            }
-            let rows = holders.iter().map(holders_row).collect();
-            PageHtml::template(
+            let rows = holders.iter().map(|holders| holders_row(holders)).collect();
+            requests.push(PageHtml::template(
                 "<details{}><summary><code>{}</code>: {}, {} without a limit</summary>\n{}</details>\n",
                 [
                     PageHtml::markup(if holders.len() <= MAX_OPEN_HOLDERS { " open" } else { "" }),
@@ -260,11 +276,15 @@ impl ClusterPage<'_> {
                     PageHtml::number(unlimited),
                     table_of(&PageHtml::text(request), &["Subjects", "Limited to"], rows),
                 ],
-            )
-        });
+            ));
+        }
+        let unused = match unused.len() {
+            0 => PageHtml::default(),
+            _ => PageHtml::template("<p>No other subject can: {}</p>\n", [PageHtml::join(unused, ", ")]),
+        };
         PageHtml::template(
-            "<p class=\"hint\">Who can make the requests that lead to other access.</p>\n<div class=\"requests\">\n{}</div>\n",
-            [PageHtml::concat(requests)],
+            "<p class=\"hint\">Who can make the requests that lead to other access.</p>\n{}<div class=\"requests\">\n{}</div>\n{}",
+            [masters, PageHtml::concat(requests), unused],
         )
     }
 
@@ -397,17 +417,21 @@ impl ClusterPage<'_> {
     }
 }
 
-fn holders_row(holders: &SensitiveHoldersJson) -> PageHtml {
-    let SensitiveHoldersJson { subjects, is_in_system_masters, limits } = holders;
-    let names =
-        subjects.iter().map(|SubjectJson { subject, principal_name }| subject_html(subject, principal_name.as_deref()));
+fn named_subject(SubjectJson { subject, principal_name }: &SubjectJson) -> PageHtml {
+    subject_html(subject, principal_name.as_deref())
+}
+
+fn holders_row(SensitiveHoldersJson { subjects, limits, is_in_system_masters: _ }: &SensitiveHoldersJson) -> PageHtml {
     let limits: BTreeSet<String> = limits.iter().map(limit_text).collect();
-    let limits = match (is_in_system_masters, limits.is_empty()) {
-        (true, _) => PageHtml::markup("not limited (system:masters)"),
-        (false, true) => PageHtml::markup("not limited"),
-        (false, false) => folded(limits.iter().map(|limit| PageHtml::text(limit)).collect()),
+    let limits = if limits.is_empty() {
+        PageHtml::markup("not limited")
+    } else {
+        folded(limits.iter().map(|limit| PageHtml::text(limit)).collect())
     };
-    PageHtml::template("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", [folded(names.collect()), limits])
+    PageHtml::template(
+        "<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n",
+        [folded(subjects.iter().map(named_subject).collect()), limits],
+    )
 }
 
 /// `team-a, names db, cache`.

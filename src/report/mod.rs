@@ -30,6 +30,8 @@ mod who_can_answer;
 pub(crate) use access::{
     AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson, PermissionSummaryJson,
 };
+#[cfg(test)]
+pub(crate) use access_report::ReportGrantJson;
 pub(crate) use access_report::{
     AccessReportDocument, ClusterReportJson, DriftReportJson, ExpiryJson, ReportBindingJson, ReportSubjectJson,
     SensitiveAccessJson, SensitiveHoldersJson, SubjectAccessJson, SubjectKindJson,
