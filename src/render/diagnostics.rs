@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::style::TextStyle;
 use super::terminal_text::TerminalText;
 use super::text_util::{escape_control, pluralize};
-use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceMap, Span};
+use crate::diagnostic::{Diagnostic, NoteKind, Severity, SourceLocation, SourceMap, Span};
 
 /// The number of errors, and of warnings, that are shown. Each one more costs time and is rarely read.
 const MAX_SHOWN: usize = 200;
@@ -28,7 +28,7 @@ pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap
         };
         *count += 1;
         if *count <= MAX_SHOWN {
-            out.push_str(&renderer.render(&[diagnostic_group(diagnostic, sources)]));
+            out.push_str(&render_diagnostic(diagnostic, sources, &renderer));
             out.push_str("\n\n");
         }
     }
@@ -61,7 +61,27 @@ fn cut(text: &str, lines: Range<usize>, spans: Range<usize>) -> Range<usize> {
 /// A span of a file and its label.
 type FileAnnotation<'a> = (Span, &'a str, AnnotationKind);
 
-fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> Group<'a> {
+fn render_diagnostic(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer) -> String {
+    let mut columns = Vec::new();
+    let mut text = renderer.render(&[diagnostic_group(diagnostic, sources, &mut columns)]);
+    for [shown, actual] in columns {
+        text = text.replacen(&shown, &actual, 1);
+    }
+    text
+}
+
+/// Returns the column that the renderer computes for an offset of an excerpt.
+fn excerpt_column(text: &str, excerpt_start: usize, at: usize) -> usize {
+    let before = text.get(excerpt_start..at).unwrap_or_default();
+    before.rsplit('\n').next().unwrap_or_default().chars().count() + 1
+}
+
+/// `columns` gets the places as the renderer shows them in the rest of a long line, and as they are.
+fn diagnostic_group<'a>(
+    diagnostic: &'a Diagnostic,
+    sources: &'a SourceMap,
+    columns: &mut Vec<[String; 2]>,
+) -> Group<'a> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -88,19 +108,15 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             let (lines, line) = sources.lines(file, start..end);
             let excerpt = cut(sources.text(file), lines.clone(), start..end);
             let path = escape_control(sources.name(file));
-            let mut snippet =
-                Snippet::source(sources.text(file).get(excerpt.clone()).unwrap_or_default()).line_start(line);
-            if excerpt == lines {
-                snippet = snippet.path(path);
-            } else {
-                // The renderer would count the column in the text that is left.
-                let first = annotations
-                    .iter()
-                    .find(|(_, _, kind)| matches!(kind, AnnotationKind::Primary))
-                    .or(annotations.first());
-                let location = first.map(|(span, ..)| sources.location(*span));
-                let (line, column) = location.map_or((line, 1), |location| (location.line, location.column));
-                group = group.element(Origin::path(path).line(line).char_column(column));
+            let mut snippet = Snippet::source(sources.text(file).get(excerpt.clone()).unwrap_or_default())
+                .path(path.clone())
+                .line_start(line);
+            if excerpt != lines
+                && let Some((span, ..)) = annotations.first()
+            {
+                let shown = excerpt_column(sources.text(file), excerpt.start, span.range().start);
+                let SourceLocation { line, column, .. } = sources.location(*span);
+                columns.push([shown, column].map(|column| format!("{path}:{line}:{column}")));
             }
             for (span, label, kind) in annotations {
                 let in_excerpt = |at: usize| at.clamp(excerpt.start, excerpt.end) - excerpt.start;
@@ -130,4 +146,25 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
         group = group.element(level.message(escape_control(&note.text)));
     }
     group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpt_of_a_long_line_is_cut_and_keeps_its_column() {
+        let mut sources = SourceMap::default();
+        let text = format!("first = 1\nx = \"{}é{}\" # end\n", "a".repeat(5_000), "b".repeat(5_000));
+        let at = text.find('é').unwrap();
+        let file = sources.add("rolecall.toml".to_owned(), text);
+        let error = Diagnostic {
+            primary: Some((Span::new(file, &(at..at + 2)), "here".to_owned())),
+            ..Diagnostic::error("a letter")
+        };
+        let text = render_diagnostics(&[error], &sources, TextStyle::Plain);
+        let rendered = text.to_output(TextStyle::Plain);
+        assert!(rendered.contains(" --> rolecall.toml:2:5006\n"), "{rendered}");
+        assert!(rendered.lines().all(|line| line.len() < 200) && rendered.contains('é'), "{rendered}");
+    }
 }
