@@ -96,6 +96,7 @@ fn cron_job_is_accepted_and_its_account_can_find_drift_and_nothing_else() {
         ("GET", "/api/v1/namespaces/kube-system/configmaps", false),
         ("GET", "/api/v1/secrets", false),
         ("GET", "/api/v1/pods", false),
+        ("GET", "/api/v1/nodes", false),
         ("DELETE", "/api/v1/namespaces/kube-system/configmaps/aws-auth", false),
         ("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterroles/view", false),
     ] {
@@ -119,7 +120,7 @@ fn roles_are_those_of_permissions() {
         "--snapshot",
         "cluster.yaml",
         "--for",
-        "plan",
+        "drift",
         "--subject",
         "sa:rolecall/rolecall-drift",
         "--name",
