@@ -41,7 +41,7 @@ pub(crate) use access_view::{
     AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,
     SubjectGrants, WhoCanResult,
 };
-pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
+pub(crate) use aggregation::{Aggregation, TooManyNestedRoles, check_nested_aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use bound_grants::BoundGrants;
 pub(crate) use can_answer::{CanAnswer, UnknownPart, Verdict};

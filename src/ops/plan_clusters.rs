@@ -21,7 +21,7 @@ use super::observer::{EventKind, WorkPhase};
 use super::parallel::run_clusters;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, ConnectedCluster, TargetCluster};
-use crate::access::{all_dangling, dangling_after};
+use crate::access::{all_dangling, check_nested_aggregation, dangling_after};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::{Diagnostic, InternalError};
@@ -333,6 +333,10 @@ fn plan_target(
     };
     let after = needs_after.then(|| plan.state_after(&state)).transpose().map_err(|error| after_state_error(&error))?;
     let resulting_state = after.as_ref().unwrap_or(&state);
+    check_nested_aggregation(resulting_state).map_err(|error| {
+        let error = Diagnostic::error(format!("after the plan, {error}"));
+        CommandError::from_diagnostic(error.with_help("list the rules of the roles instead"))
+    })?;
     // The access in both states is computed at most once.
     let comparison = LazyCell::new(|| AccessComparison::new(&state, resulting_state));
     if needs_after && depth == PlanDepth::ChangesAndAccess {
