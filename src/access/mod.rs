@@ -60,7 +60,8 @@ pub(crate) use full_access::{FullAccessGrant, full_access_grants};
 pub(crate) use grant_index::{BindingId, SubjectId};
 pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
-    AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SubjectQuery, SubjectQueryError,
+    AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SERVICE_ACCOUNTS, SubjectQuery, SubjectQueryError,
+    UNAUTHENTICATED,
 };
 pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;

@@ -11,7 +11,7 @@ use crate::ops::CommandError;
 use crate::ops::question::{QuestionTargets, answer_warnings, lint_warning, state_warnings};
 use crate::render::access_report;
 use crate::render::query_answers::QueryRenderer;
-use crate::report::{AccessAnswerJson, AnswerJson, AnswersDocument, DiagnosticJson};
+use crate::report::{AccessAnswerJson, AnswerJson, AnswersDocument, DiagnosticJson, has_own_row, is_system_subject};
 
 pub(crate) fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let QuestionTargets { mut targets, error } = observe_clusters(&args.question, env)?;
@@ -35,13 +35,13 @@ pub(crate) fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError
             None => {
                 warnings.extend(access.dangling_warnings(None));
                 let subjects = access.all_subjects().into_iter();
-                subjects.filter(|subject| access_report::has_own_row(&access, subject)).collect()
+                subjects.filter(|subject| has_own_row(&access, subject)).collect()
             }
         };
         print_warnings(&warnings, env);
         let shows_all = args.full || args.subject.is_some();
         let (shown, hidden): (Vec<SubjectQuery>, Vec<SubjectQuery>) =
-            subjects.into_iter().partition(|subject| shows_all || !access_report::is_system_subject(subject));
+            subjects.into_iter().partition(|subject| shows_all || !is_system_subject(subject));
         let rows = access_report::build_rows(&access, shown, &target.policy_index);
         match args.question.format {
             OutputFormat::Json => {

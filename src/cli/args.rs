@@ -13,6 +13,7 @@ use super::document_args::{CommentArgs, PlanOutputArgs, ShowArgs};
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
 pub(crate) use super::question_args::{AccessArgs, CanArgs, ExplainArgs, QuestionArgs, WhoCanArgs};
+use super::report_args::{GraphArgs, ReportArgs};
 use crate::ops::DEFAULT_PARALLEL;
 
 /// More threads would not make it faster, and each cluster needs memory.
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     WhoCan(WhoCanArgs),
     Access(AccessArgs),
     Explain(ExplainArgs),
+    Report(ReportArgs),
+    Graph(GraphArgs),
     Schema(SchemaArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -60,6 +63,7 @@ impl Command {
             Self::Validate(ValidateArgs { format, .. }) => format.of_errors(),
             Self::Test(TestArgs { format, .. }) => format.of_errors(),
             Self::Explain(ExplainArgs { format, .. }) => format.of_errors(),
+            Self::Report(ReportArgs { format, .. }) => format.of_errors(),
             Self::Restore(RestoreArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
             | Self::Whoami(WhoamiArgs { format, .. })
@@ -68,6 +72,7 @@ impl Command {
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::Access(AccessArgs { question: QuestionArgs { format, .. }, .. }) => *format,
             Self::Apply(_)
+            | Self::Graph(_)
             | Self::Comment(_)
             | Self::Schema(_)
             | Self::Completions(_)
@@ -94,6 +99,8 @@ impl Command {
             Self::WhoCan(_) => "who-can",
             Self::Access(_) => "access",
             Self::Explain(_) => "explain",
+            Self::Report(_) => "report",
+            Self::Graph(_) => "graph",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -110,7 +117,9 @@ impl Command {
             | Self::Test(TestArgs { target, .. })
             | Self::Snapshot(SnapshotArgs { target, .. })
             | Self::Whoami(WhoamiArgs { target, .. })
+            | Self::Report(ReportArgs { target, .. })
             | Self::Permissions(PermissionsArgs { target, .. }) => &target.connection,
+            Self::Graph(GraphArgs { connection, .. }) => connection,
             Self::Can(CanArgs { question, .. })
             | Self::WhoCan(WhoCanArgs { question, .. })
             | Self::Access(AccessArgs { question, .. }) => &question.source.connection,
@@ -449,6 +458,8 @@ pub(crate) enum SchemaKind {
     Access,
     /// Output of `explain`
     Explanation,
+    /// Output of `report`
+    Report,
     /// One line of the file of `--events`
     Events,
 }

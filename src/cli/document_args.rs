@@ -18,6 +18,8 @@ pub(crate) enum PlanFormat {
     Json,
     /// Markdown for the comment of a pull request
     Markdown,
+    /// One HTML file that loads nothing, for a browser
+    Html,
     /// A few lines for a chat, in the syntax of Slack
     Summary,
     /// SARIF 2.1.0 for code scanning: warnings, violated invariants, guards, and the escalation paths that are opened
@@ -31,7 +33,7 @@ impl PlanFormat {
     pub(crate) fn of_errors(self) -> OutputFormat {
         match self {
             Self::Json => OutputFormat::Json,
-            Self::Text | Self::Markdown | Self::Summary | Self::Sarif | Self::Junit => OutputFormat::Text,
+            Self::Text | Self::Markdown | Self::Html | Self::Summary | Self::Sarif | Self::Junit => OutputFormat::Text,
         }
     }
 }

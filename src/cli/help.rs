@@ -156,6 +156,16 @@ Examples:
   rolecall explain bob
   rolecall explain arn:aws:iam::111122223333:role/viewer --policy access/ --after
   rolecall explain group:developers -o markdown";
+pub(super) const REPORT: &str = "\
+Examples:
+  rolecall report access/ > report.html
+  rolecall report access/ --cluster prod -o csv > review.csv
+  rolecall report --context prod > report.html";
+
+pub(super) const GRAPH: &str = "\
+Examples:
+  rolecall graph > access.svg
+  rolecall graph bob -o mermaid";
 
 pub(super) const SCHEMA: &str = "\
 Examples:

@@ -24,6 +24,7 @@ mod explain;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod global;
+mod graph;
 mod guards;
 mod help;
 #[cfg(test)]
@@ -43,6 +44,8 @@ mod question_args;
 #[cfg(test)]
 mod reference;
 mod refusals;
+mod report;
+mod report_args;
 mod restore;
 mod saved_plan;
 mod schema;
@@ -161,6 +164,8 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::WhoCan(args) => who_can::run(&args, env),
         Command::Access(args) => access::run(&args, env),
         Command::Explain(args) => explain::run(&args, env),
+        Command::Report(args) => report::run(&args, env),
+        Command::Graph(args) => graph::run(&args, env),
         Command::Schema(args) => Ok(schema::run(&args, env)),
         Command::Completions(args) => Ok(completions::run(&args, env)),
         Command::Man(args) => man::run(&args, env),

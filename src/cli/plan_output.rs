@@ -12,6 +12,7 @@ use crate::plan::Plan;
 use crate::render::junit::{render_failure_junit, render_plan_junit};
 use crate::render::markdown_text::MarkdownText;
 use crate::render::plan_facts::{ApplyFlags, shell_word};
+use crate::render::plan_html::{render_failure_html, render_plan_html};
 use crate::render::plan_markdown::{MIN_MAX_CHARS, render_failure_markdown, render_plan_markdown};
 use crate::render::plan_summary::{render_failure_summary, render_plan_summary};
 use crate::render::plan_text::{CheckCounts, PlanTextOptions};
@@ -48,7 +49,7 @@ pub(crate) fn print_plan_set(
         }
         PlanFormat::Json if plans.error.is_none() => print_json(&plans.document()?, env)?,
         PlanFormat::Json => {}
-        PlanFormat::Markdown | PlanFormat::Summary => {
+        PlanFormat::Markdown | PlanFormat::Html | PlanFormat::Summary => {
             print_document(&plans.document()?, &errors_of(plans), output.format, output.max_chars, env);
         }
         PlanFormat::Sarif => {
@@ -149,7 +150,7 @@ pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) 
     Some(words.join(" "))
 }
 
-/// Prints a document as Markdown or as a summary.
+/// Prints a document as Markdown, as HTML or as a summary.
 pub(crate) fn print_document(
     document: &PlanDocument,
     errors: &[DiagnosticJson],
@@ -159,6 +160,7 @@ pub(crate) fn print_document(
 ) {
     match format {
         PlanFormat::Summary => env.print_data(render_plan_summary(document, errors).as_str()),
+        PlanFormat::Html => env.print_data(render_plan_html(document, errors).as_str()),
         PlanFormat::Text | PlanFormat::Json | PlanFormat::Markdown | PlanFormat::Sarif | PlanFormat::Junit => {
             env.print_data(render_plan_markdown(document, errors, max_chars).as_str());
         }
@@ -176,6 +178,7 @@ pub(crate) fn report_failure(
     match output.format {
         PlanFormat::Text | PlanFormat::Json => {}
         PlanFormat::Markdown => env.print_data(render_failure_markdown(command, &errors).as_str()),
+        PlanFormat::Html => env.print_data(render_failure_html(command, &errors).as_str()),
         PlanFormat::Summary => env.print_data(render_failure_summary(command, &errors).as_str()),
         PlanFormat::Sarif => {
             let context = SarifContext { command, policy: None, policy_location: None };

@@ -1,6 +1,8 @@
 //! What `can`, `who-can` and `access` have in common: the clusters and the warnings.
 
-use super::args::{OutputFormat, QuestionArgs};
+use std::path::PathBuf;
+
+use super::args::{ConnectionArgs, OutputFormat, ParallelArgs, QuestionArgs};
 use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
@@ -27,19 +29,38 @@ pub(crate) fn observe_clusters_and_policy(
     is_json: bool,
     env: &mut Env,
 ) -> Result<(QuestionTargets, Option<LoadedPolicy>), CommandError> {
-    let path = question.policy.clone().or_else(|| find_policy(env));
-    if question.after && path.is_none() {
+    let QuestionSource { policy, connection, parallel, after } = question;
+    let (QuestionTargets { targets, error }, loaded) =
+        observe_targets(policy.as_ref(), connection, parallel, *after, env)?;
+    match error {
+        Some(error) if is_json => Err(error),
+        error => Ok((QuestionTargets { targets, error }, loaded)),
+    }
+}
+
+/// Connects to the clusters and reads their state. Returns it with the policy, if there is one.
+///
+/// # Errors
+/// If no cluster could be read.
+pub(crate) fn observe_targets(
+    policy: Option<&PathBuf>,
+    connection: &ConnectionArgs,
+    parallel: &ParallelArgs,
+    after: bool,
+    env: &mut Env,
+) -> Result<(QuestionTargets, Option<LoadedPolicy>), CommandError> {
+    let path = policy.cloned().or_else(|| find_policy(env));
+    if after && path.is_none() {
         let error = Diagnostic::error("--after needs a policy, and none was found");
         return Err(CommandError::from_diagnostic(error.with_help("name it with --policy FILE")));
     }
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let context = env.parallel_context(&question.parallel);
-    let targets = resolve_targets(clusters, &question.connection, &context)?;
-    let QuestionTargets { targets, error } =
-        question::observe_clusters(&targets, loaded.as_ref(), question.after, &context);
+    let context = env.parallel_context(parallel);
+    let targets = resolve_targets(clusters, connection, &context)?;
+    let QuestionTargets { targets, error } = question::observe_clusters(&targets, loaded.as_ref(), after, &context);
     match error {
-        Some(error) if targets.is_empty() || is_json => Err(error),
+        Some(error) if targets.is_empty() => Err(error),
         error => Ok((QuestionTargets { targets, error }, loaded)),
     }
 }

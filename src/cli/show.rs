@@ -112,7 +112,7 @@ pub(crate) fn read_plan(path: &Path, text: &str, env: &mut Env) -> Result<PlanDo
 fn show_plan(args: &ShowArgs, text: &str, env: &mut Env) -> Result<Exit, CommandError> {
     let document = read_plan(&args.file, text, env)?;
     match args.format {
-        PlanFormat::Markdown | PlanFormat::Summary => {
+        PlanFormat::Markdown | PlanFormat::Html | PlanFormat::Summary => {
             print_document(&document, &[], args.format, args.max_chars, env);
             return Ok(Exit::Success);
         }
@@ -183,6 +183,7 @@ fn print_outline(outline: &FileOutline, args: &ShowArgs, env: &mut Env) {
     match args.format {
         PlanFormat::Text | PlanFormat::Json => env.print_text(&outline.to_text()),
         PlanFormat::Markdown => env.print_data(outline.to_markdown(args.max_chars).as_str()),
+        PlanFormat::Html => env.print_data(outline.to_html().as_str()),
         PlanFormat::Summary => env.print_data(outline.to_summary().as_str()),
         PlanFormat::Sarif | PlanFormat::Junit => {}
     }

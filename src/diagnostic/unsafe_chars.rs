@@ -16,7 +16,7 @@ pub(crate) fn is_unsafe_char(c: char) -> bool {
             // Spaces that look like an ASCII space or like nothing.
             | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
             // Noncharacters and private use: what they look like depends on the font.
-            | '\u{fdd0}'..='\u{fdef}' | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
+            | '\u{fdd0}'..='\u{fdef}' | '\u{fffe}' | '\u{ffff}' | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
 /// Returns a text with its unsafe characters escaped, as in a Rust string: `\n`, `\u{202e}`.

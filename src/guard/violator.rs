@@ -156,7 +156,7 @@ impl InvariantChecker<'_, '_> {
         let state = self.access.state();
         let describe_entry = |identity: &Identity| {
             let entry = identity.entry()?;
-            let managed_by = self.policy_index.entry_managed_by(state, entry);
+            let managed_by = self.policy_index.entry_managed_by(&state.entry_marks(), entry);
             Some(format!("aws-auth entry {entry} ({})", format_managed_by(&managed_by)))
         };
         if let Some(entry) = authentication.identities().filter(matches).find_map(describe_entry) {

@@ -4,6 +4,7 @@
 //! They print nothing, and know nothing of the command line, of the terminal and of output formats. What happens while
 //! they run is sent to the observer as events.
 
+mod access_report;
 mod apply_checks;
 mod apply_lock;
 mod apply_result;
@@ -28,6 +29,7 @@ mod saved_plan;
 mod target;
 mod whoami;
 
+pub(crate) use access_report::report_access;
 pub(crate) use apply_result::{ApplyFailure, ApplyReport, ClusterResult, StepsSummary, SummarizedStep};
 pub(crate) use apply_run::{ApplySettings, apply_all};
 pub(crate) use backup::is_backed_up;

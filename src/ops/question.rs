@@ -23,7 +23,7 @@ use crate::state::State;
 /// A cluster, and its state that a question is about.
 pub(crate) struct QuestionTarget {
     pub(crate) label: String,
-    /// The name of the cluster in the policy.
+    /// The name of the cluster in the policy. `None` if the policy has no `[clusters]`.
     pub(crate) name: Option<String>,
     /// The namespace of a question without one.
     pub(crate) namespace: String,
@@ -89,7 +89,8 @@ async fn observe_cluster(
         state.resources = state.resources.with_declared(declared);
     }
     let (label, namespace) = (connected.label, connected.namespace);
-    Ok(QuestionTarget { label, name: target.name.clone(), namespace, state, policy_index, aggregation })
+    let name = target.name.clone();
+    Ok(QuestionTarget { label, name, namespace, state, policy_index, aggregation })
 }
 
 impl QuestionTarget {

@@ -10,11 +10,11 @@ use crate::state::owner::is_built_in;
 /// ClusterRoleBindings without a policy that grant everything. What Kubernetes and EKS install does not count.
 pub(crate) fn unmanaged_admins(access: &AccessView<'_>, policy_index: &PolicyIndex) -> BTreeSet<String> {
     let state = access.state();
-    let mut admins = BTreeSet::new();
+    let (marks, mut admins) = (state.entry_marks(), BTreeSet::new());
     for grant in full_access_grants(access) {
         match grant {
             FullAccessGrant::Entry(subject, entry) => {
-                if policy_index.entry_managed_by(state, &entry) == ManagedBy::Unmanaged {
+                if policy_index.entry_managed_by(&marks, &entry) == ManagedBy::Unmanaged {
                     admins.insert(subject.to_string());
                 }
             }

@@ -1,10 +1,13 @@
 //! Evaluates `expires`: what has expired, and what expires soon.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::model::{Expiry, Located};
+use super::clusters::applies_to_cluster;
+use super::model::{Expiry, Located, Policy};
 use super::table::quote_key;
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, SourceLocation, Span};
 
 /// Two weeks, which is enough time to review an extension.
 const EXPIRY_WARNING_PERIOD: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -32,6 +35,44 @@ impl Expiration {
             .with_because(self.reason.clone())
             .with_help("delete it by hand if its access has to end")
     }
+}
+
+/// An `expires` of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PolicyExpiry {
+    /// The table of the policy: `principals` or `bindings`.
+    pub(crate) section: &'static str,
+    pub(crate) name: String,
+    /// The date or time as the policy has it.
+    pub(crate) expires: String,
+    pub(crate) at: Timestamp,
+    /// The time that is left. Zero if it has expired.
+    pub(crate) left: Duration,
+    /// The location of `expires`.
+    pub(crate) location: SourceLocation,
+}
+
+/// Returns every `expires` of the policy for a cluster, the earliest first.
+pub(crate) fn policy_expiries(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Vec<PolicyExpiry> {
+    let is_here = |clusters: &super::model::ClusterFilter| applies_to_cluster(clusters.as_deref(), cluster);
+    let principals = policy.principals.iter().filter(|(_, spec)| is_here(&spec.clusters));
+    let principals = principals.map(|(name, spec)| ("principals", name, spec.expires.as_ref()));
+    let bindings = policy.bindings.iter().filter(|(_, spec)| is_here(&spec.clusters));
+    let bindings = bindings.map(|(name, spec)| ("bindings", name, spec.expires.as_ref()));
+    let to_expiry = |(section, name, expires): (&'static str, &String, Option<&Located<Expiry>>)| {
+        let Located { value: Expiry { text, at }, span } = expires?;
+        Some(PolicyExpiry {
+            section,
+            name: name.clone(),
+            expires: text.clone(),
+            at: *at,
+            left: Duration::try_from(at.duration_since(now)).unwrap_or_default(),
+            location: policy.sources.location(*span),
+        })
+    };
+    let mut expiries: Vec<PolicyExpiry> = principals.chain(bindings).filter_map(to_expiry).collect();
+    expiries.sort_by_key(|expiry| expiry.at);
+    expiries
 }
 
 /// Returns `on 2026-10-01` or `at 2026-10-01T12:00:00`.

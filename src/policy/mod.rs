@@ -31,6 +31,7 @@ mod usernames;
 
 pub(crate) use check::usernames_of_principal;
 pub(crate) use clusters::applies_to_cluster;
+pub(crate) use expiry::{PolicyExpiry, policy_expiries};
 pub(crate) use load::{load_policy, prescan_clusters};
 pub(crate) use model::{
     Assertion, BindingSpec, ClusterRoleContent, ClusterRoleSpec, ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE,

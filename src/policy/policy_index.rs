@@ -13,7 +13,7 @@ use crate::diagnostic::SourceLocation;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::aws_auth::Section;
-use crate::state::entry_marks::entry_id;
+use crate::state::entry_marks::{EntryMarks, entry_id};
 use crate::state::owner::{self, Owner};
 
 /// Who manages an object or an aws-auth entry.
@@ -115,13 +115,13 @@ impl PolicyIndex {
         }
     }
 
-    /// Returns who manages an aws-auth entry of the state.
-    pub(crate) fn entry_managed_by(&self, state: &State, entry: &EntryRef) -> ManagedBy {
+    /// Returns who manages an aws-auth entry, given the marks of the state.
+    pub(crate) fn entry_managed_by(&self, marks: &EntryMarks, entry: &EntryRef) -> ManagedBy {
         let key = match entry.section {
             Section::Accounts => entry.principal.clone(),
             Section::Roles | Section::Users => entry.principal.to_lowercase(),
         };
-        match state.entry_marks().owner(entry_id(entry.section, &key)) {
+        match marks.owner(entry_id(entry.section, &key)) {
             Some(name) if name == self.policy_name => self.managed_by_this_policy(self.entry_locations.get(&key)),
             Some(other) => ManagedBy::Policy(other.to_owned()),
             None => ManagedBy::Unmanaged,

@@ -7,8 +7,7 @@ use super::query_renderer::QueryRenderer;
 use super::style::StyleClass;
 use super::terminal_text::TerminalText;
 use super::text_util::{escape_control, pluralize};
-use crate::access::{AccessView, BoundGrants, Identity, SubjectQuery, identity_escalation_paths, paths_of_permissions};
-use crate::names::reserved_prefix;
+use crate::access::{AccessView, BoundGrants, SubjectQuery, identity_escalation_paths, paths_of_permissions};
 use crate::plan::{AffectedSubject, AllowedRequests, EscalationSummary, GrantedBy};
 use crate::policy::PolicyIndex;
 use crate::report::{AccessRowJson, EscalationJson, PermissionJson, SubjectJson};
@@ -28,27 +27,6 @@ struct AccessSummary {
 pub(crate) struct AccessReportRow {
     subjects: Vec<AffectedSubject>,
     access: AccessSummary,
-}
-
-/// Returns whether a subject belongs to Kubernetes or EKS itself. Such subjects are shown with `--full` only.
-pub(crate) fn is_system_subject(subject: &SubjectQuery) -> bool {
-    match subject {
-        SubjectQuery::User(name) | SubjectQuery::Group(name) => reserved_prefix(name).is_some(),
-        SubjectQuery::ServiceAccount { namespace, .. } => namespace == "kube-system",
-        SubjectQuery::Arn(_) | SubjectQuery::Account(_) => false,
-    }
-}
-
-/// Returns whether a subject gets a row. A username or group that only aws-auth entries give, and that no binding
-/// names, is covered by the rows of the principals of these entries.
-pub(crate) fn has_own_row(access: &AccessView<'_>, subject: &SubjectQuery) -> bool {
-    match subject {
-        SubjectQuery::User(_) | SubjectQuery::Group(_) => {
-            access.authenticate(subject).identities().any(Identity::is_in_system_masters)
-                || !access.effective_rules(subject).is_empty()
-        }
-        SubjectQuery::Arn(_) | SubjectQuery::Account(_) | SubjectQuery::ServiceAccount { .. } => true,
-    }
 }
 
 /// Returns the rows in the order of their first subjects.

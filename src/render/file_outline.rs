@@ -1,7 +1,9 @@
 //! What a backup or a snapshot has, as a title and a few lines.
 
+use super::html_shell::HtmlShell;
 use super::markdown_page::{MarkdownPage, PageSection, SectionPriority};
 use super::markdown_text::MarkdownText;
+use super::page_html::PageHtml;
 use super::slack_text::SlackText;
 use super::terminal_text::TerminalText;
 
@@ -54,6 +56,20 @@ impl FileOutline {
             cut_advice: MarkdownText::markup("Run `rolecall show` to see everything."),
         };
         page.render(max)
+    }
+
+    pub(crate) fn to_html(&self) -> PageHtml {
+        let lines = self.lines.iter().map(|line| PageHtml::template("<li>{}</li>\n", [PageHtml::text(line)]));
+        let title = PageHtml::template("{} {}", [PageHtml::markup(self.kind), PageHtml::text(&self.name)]);
+        HtmlShell {
+            header: PageHtml::template("<h1>{}</h1>\n", [title.clone()]),
+            title,
+            navigation: Vec::new(),
+            main: PageHtml::template("<ul>\n{}</ul>\n", [PageHtml::concat(lines)]),
+            footer: PageHtml::markup("<p>Made by rolecall.</p>\n"),
+            data: None,
+        }
+        .render()
     }
 
     pub(crate) fn to_summary(&self) -> SlackText {

@@ -253,7 +253,7 @@ impl HtmlText {
 }
 
 /// Escapes characters that cannot be seen, and commands of a CI system, in whose log the text is printed too.
-fn escape_foreign(text: &str) -> String {
+pub(super) fn escape_foreign(text: &str) -> String {
     escape_command_marks(&escape_text(text))
 }
 

@@ -1,6 +1,8 @@
 //! Text output: plans, diagnostics and answers. Everything here returns strings; `cli` prints them.
 
 pub(crate) mod access_changes;
+pub(crate) mod access_csv;
+pub(crate) mod access_graph;
 mod access_markdown;
 pub(crate) mod access_report;
 mod changes_markdown;
@@ -11,17 +13,28 @@ pub(crate) mod explanation;
 pub(crate) mod file_outline;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
+mod graph_layout;
+pub(crate) mod graph_svg;
+pub(crate) mod graph_text;
+mod html_parts;
+mod html_shell;
 pub(crate) mod junit;
 mod junit_report;
 mod markdown_page;
 pub(crate) mod markdown_text;
 mod namespace_fold;
+pub(crate) mod page_html;
+mod plan_access_html;
+mod plan_changes_html;
+mod plan_checks_html;
 pub(crate) mod plan_facts;
+pub(crate) mod plan_html;
 pub(crate) mod plan_markdown;
 pub(crate) mod plan_summary;
 pub(crate) mod plan_text;
 pub(crate) mod query_answers;
 mod query_renderer;
+pub(crate) mod report_html;
 pub(crate) mod sarif;
 mod sarif_log;
 mod slack_text;

@@ -60,7 +60,7 @@ impl QueryRenderer<'_> {
     pub(crate) fn identity(&self, identity: &Identity) -> TerminalText {
         let mut out = TerminalText::default();
         if let Some(entry) = identity.entry() {
-            let managed_by = managed_by_text(&self.policy_index.entry_managed_by(self.state, entry));
+            let managed_by = managed_by_text(&self.policy_index.entry_managed_by(&self.state.entry_marks(), entry));
             out.append(&self.located_line("aws-auth entry", &entry.to_string(), &managed_by));
         }
         if let Some(name) = &identity.username {

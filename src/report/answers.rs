@@ -17,6 +17,7 @@ use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
 use crate::policy::PolicyIndex;
 use crate::state::State;
+use crate::state::entry_marks::EntryMarks;
 
 /// The output of `rolecall can`, `rolecall who-can` and `rolecall access` with `-o json`: the answer for each cluster.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -365,28 +366,39 @@ impl AnswerContext<'_> {
     }
 
     fn identity(&self, identity: &Identity) -> IdentityJson {
+        self.identity_with_marks(identity, &self.state.entry_marks())
+    }
+
+    /// Returns the identity. Reading the marks of thousands of entries takes long, so a caller with many reads them once.
+    pub(super) fn identity_with_marks(&self, identity: &Identity, marks: &EntryMarks) -> IdentityJson {
         IdentityJson {
             username: identity.username.as_ref().map(ToString::to_string),
             groups: identity.groups.iter().map(ToString::to_string).collect(),
-            entry: identity.entry().map(|entry| self.entry(entry)),
+            entry: identity.entry().map(|entry| self.entry_with_marks(entry, marks)),
         }
     }
 
     pub(super) fn entry(&self, entry: &EntryRef) -> EntryJson {
+        self.entry_with_marks(entry, &self.state.entry_marks())
+    }
+
+    fn entry_with_marks(&self, entry: &EntryRef, marks: &EntryMarks) -> EntryJson {
         let EntryRef { section, index: _, line, principal } = entry;
         EntryJson {
             section: (*section).into(),
             line: *line,
             principal: principal.clone(),
-            managed_by: ManagedByJson::new(&self.policy_index.entry_managed_by(self.state, entry)),
+            managed_by: ManagedByJson::new(&self.policy_index.entry_managed_by(marks, entry)),
         }
     }
 
+    /// Returns the policy that manages an object. `None` if no policy does.
+    pub(super) fn managed_by(&self, key: &ObjectKey) -> Option<ManagedByJson> {
+        ManagedByJson::new(&self.policy_index.managed_by(self.state, key))
+    }
+
     pub(super) fn object(&self, key: &ObjectKey) -> ManagedObjectJson {
-        ManagedObjectJson {
-            object: key.into(),
-            managed_by: ManagedByJson::new(&self.policy_index.managed_by(self.state, key)),
-        }
+        ManagedObjectJson { object: key.into(), managed_by: self.managed_by(key) }
     }
 
     fn grant_source(&self, source: &GrantSource<'_>) -> GrantPathJson {

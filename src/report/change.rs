@@ -76,6 +76,19 @@ pub(crate) enum ActionJson {
     Delete,
 }
 
+impl ActionJson {
+    /// The name as in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Adopt => "adopt",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 impl From<Action> for ActionJson {
     fn from(action: Action) -> Self {
         match action {

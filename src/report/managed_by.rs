@@ -19,7 +19,7 @@ pub(crate) struct EntryJson {
     /// The ARN as aws-auth has it, or the account ID.
     pub(super) principal: String,
     /// The policy that manages the entry, or null if no policy does.
-    pub(super) managed_by: Option<ManagedByJson>,
+    pub(crate) managed_by: Option<ManagedByJson>,
 }
 
 impl EntryJson {
@@ -36,17 +36,13 @@ impl EntryJson {
 
 /// `access.toml:12`, `policy other` or `unmanaged`.
 fn managed_by_text(managed_by: Option<&ManagedByJson>) -> String {
-    match managed_by {
-        Some(ManagedByJson::Location(location)) => format!("{}:{}", location.file, location.line),
-        Some(ManagedByJson::Policy(name)) => format!("policy {name}"),
-        None => "unmanaged".to_owned(),
-    }
+    managed_by.map_or_else(|| "unmanaged".to_owned(), ManagedByJson::text)
 }
 
 /// The policy that manages an object or an entry.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum ManagedByJson {
+pub(crate) enum ManagedByJson {
     /// This policy, and where it asks for it.
     Location(LocationJson),
     /// The name of another policy, or of this policy if it no longer asks for it.
@@ -54,6 +50,14 @@ pub(super) enum ManagedByJson {
 }
 
 impl ManagedByJson {
+    /// `access.toml:12` or `policy other`.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Location(LocationJson { file, line, column: _ }) => format!("{file}:{line}"),
+            Self::Policy(name) => format!("policy {name}"),
+        }
+    }
+
     pub(super) fn new(managed_by: &ManagedBy) -> Option<Self> {
         match managed_by {
             ManagedBy::Location(location) => Some(Self::Location(location.into())),

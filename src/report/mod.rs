@@ -5,9 +5,11 @@
 //! are generated from the types, and the doc comments become the descriptions there.
 
 mod access;
+mod access_report;
 mod answers;
 mod backup;
 mod change;
+mod cluster_report;
 mod common;
 mod diagnostic;
 mod digest;
@@ -22,6 +24,7 @@ mod plan;
 mod read;
 mod requests;
 mod step;
+mod subject_filter;
 mod test_run;
 #[cfg(test)]
 mod tests;
@@ -31,12 +34,19 @@ mod who_can_answer;
 pub(crate) use access::{
     AccessChangeJson, AccessSeverityJson, EscalationJson, GrantSourceJson, PermissionJson, PermissionSummaryJson,
 };
+#[cfg(test)]
+pub(crate) use access_report::ReportGrantJson;
+pub(crate) use access_report::{
+    AccessReportDocument, ClusterReportJson, DriftReportJson, ExpiryJson, ReportBindingJson, ReportSubjectJson,
+    SensitiveAccessJson, SensitiveHoldersJson, SubjectAccessJson, SubjectKindJson,
+};
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
     IdentityJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
+pub(crate) use cluster_report::ClusterReportInput;
 pub(crate) use common::{LocationJson, ObjectJson, SectionJson, SubjectJson};
 pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument, PolicyEscalationJson, SeverityJson};
 pub(crate) use digest::{digest, is_digest};
@@ -50,7 +60,7 @@ pub(crate) use finding_id::FindingId;
 pub(crate) use guard::GuardJson;
 pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson, NotEvaluatedJson, ViolationJson};
 pub(crate) use list::ObjectListDocument;
-pub(crate) use managed_by::EntryJson;
+pub(crate) use managed_by::{EntryJson, ManagedByJson};
 pub(crate) use permissions::{CommandJson, MissingPermissionJson, PermissionsCheckJson, PermissionsDocument};
 pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};
 #[cfg(test)]
@@ -59,9 +69,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::diagnostic::InternalError;
+pub(crate) use subject_filter::{has_own_row, is_system_subject};
 pub(crate) use test_run::{TestDocument, TestResultJson, TestedClusterJson, TestedInvariantJson, TestedStateJson};
 pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
-pub(crate) use who_can_answer::{WhoCanAnswerJson, WhoCanQuestion};
+pub(crate) use who_can_answer::{GrantLimitJson, WhoCanAnswerJson, WhoCanQuestion};
 
 /// Raised when a script that reads the old documents would be misled. A new key alone does not raise it.
 pub(crate) const FORMAT_VERSION: u32 = 2;

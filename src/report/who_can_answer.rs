@@ -69,7 +69,10 @@ pub(crate) struct WhoCanQuestion<'a> {
 }
 
 impl WhoCanQuestion<'_> {
-    fn limits_json<'a, 's: 'a>(&self, paths: impl IntoIterator<Item = &'a GrantPath<'s>>) -> Vec<GrantLimitJson> {
+    pub(super) fn limits_json<'a, 's: 'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a GrantPath<'s>>,
+    ) -> Vec<GrantLimitJson> {
         let limits = GrantLimit::of_paths(paths, self.request, self.filter).into_iter();
         limits
             .map(|GrantLimit { names, namespace, by_apply }| GrantLimitJson {
@@ -82,15 +85,15 @@ impl WhoCanQuestion<'_> {
 }
 
 /// A part of the request to which a grant is limited.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct GrantLimitJson {
+pub(crate) struct GrantLimitJson {
     /// The names of the objects. Empty if the grant is not limited to names.
-    resource_names: Vec<String>,
+    pub(crate) resource_names: Vec<String>,
     /// The namespace, or null if the grant is not limited to one, or the question was about one.
-    namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// Whether an object can be created by server-side apply only, because a POST has no name.
-    by_server_side_apply_only: bool,
+    pub(crate) by_server_side_apply_only: bool,
 }
 
 /// An IAM principal in aws-auth, and what its grants are limited to.

@@ -15,6 +15,7 @@
 )]
 
 pub mod binary;
+pub mod browser;
 pub mod captured_output;
 pub mod cluster;
 pub mod credential_plugin;

@@ -152,7 +152,7 @@ fn unknown_command_suggests_the_equivalent_or_most_similar_command() {
         assert_eq!(output.stderr.matches("tip:").count(), 1, "{typed}: {}", output.stderr);
         assert!(output.stderr.contains(&format!("tip: {tip}\n")), "{typed}: {}", output.stderr);
     }
-    for typed in ["import", "frobnicate"] {
+    for typed in ["migrate", "frobnicate"] {
         let output = sandbox.run(&[typed]);
         assert!(output.exit_code == 1 && !output.stderr.contains("tip:"), "{typed}: {}", output.stderr);
     }

@@ -11,11 +11,13 @@ fn readable_files(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            readable_files(&path, out);
-        } else if path
-            .extension()
-            .is_some_and(|end| ["rs", "md", "json", "toml", "snap", "txt", "go"].iter().any(|known| end == *known))
-        {
+            // The packages of npm are not ours.
+            if !path.ends_with("node_modules") {
+                readable_files(&path, out);
+            }
+        } else if path.extension().is_some_and(|end| {
+            ["rs", "md", "json", "toml", "snap", "txt", "go", "js", "mjs", "css"].iter().any(|known| end == *known)
+        }) {
             out.push(path);
         }
     }

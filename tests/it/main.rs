@@ -40,6 +40,7 @@ mod man_pages;
 mod markdown;
 mod output_files;
 mod ownership;
+mod pages;
 mod permissions;
 mod plan_files;
 mod policies;

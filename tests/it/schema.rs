@@ -201,6 +201,7 @@ fn every_policy_key_has_a_description_and_every_schema_an_id() {
         ("diagnostics", 2),
         ("whoami", 2),
         ("access", 2),
+        ("report", 2),
         ("permissions", 2),
         ("events", 2),
     ] {
@@ -414,5 +415,19 @@ subjects: [{ kind: Group, apiGroup: rbac.authorization.k8s.io, name: readers }]
     {
         let args: Vec<&str> = command.split(' ').chain(["--format", "json"]).chain(snapshot_args).collect();
         assert_matches(&validator, &run(folder.path(), &args).1, command);
+    }
+}
+
+#[test]
+fn reports_match_their_schema() {
+    let validator = validator("report");
+    for example in ["cluster-viewer", "drift", "recipes"] {
+        let example = root().join("examples").join(example);
+        for args in [vec!["report"], vec!["report", "--after"], vec!["report", "--full"]] {
+            let args: Vec<&str> = args.into_iter().chain(["-o", "json", "."]).collect();
+            let (exit_code, report) = run(&example, &args);
+            assert_eq!(exit_code, 0, "{args:?}");
+            assert_matches(&validator, &report, &format!("{} {args:?}", example.display()));
+        }
     }
 }
