@@ -407,6 +407,8 @@ pub(crate) struct PermissionsArgs {
 pub(crate) enum RunnerCommand {
     /// plan, drift, and all other commands that only read
     Plan,
+    /// drift only, without the reviews and nodes that plan reads for its guards
+    Drift,
     /// apply and restore
     #[default]
     Apply,

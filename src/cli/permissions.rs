@@ -30,20 +30,25 @@ pub(crate) async fn run(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, C
         let message = format!("invalid value `{}` for `--name`: {reason}", args.name);
         return Err(CommandError::from_diagnostic(Diagnostic::error(message)));
     }
-    if args.for_command == RunnerCommand::Plan && !args.check {
-        print_roles(args, "any cluster", &MinimalRoles::for_plan(), &subject, env)?;
+    let reading_roles = match args.for_command {
+        RunnerCommand::Plan => Some(MinimalRoles::for_plan()),
+        RunnerCommand::Drift => Some(MinimalRoles::for_drift()),
+        RunnerCommand::Apply => None,
+    };
+    if let (Some(roles), false) = (&reading_roles, args.check) {
+        print_roles(args, "any cluster", roles, &subject, env)?;
         return Ok(Exit::Success);
     }
     let path = args.target.policy.clone().or_else(|| find_policy(env));
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
     let (target, connected, state) = observe_cluster(args, loaded.as_ref(), env).await?;
-    let (roles, plan) = match (args.for_command, &loaded) {
-        (RunnerCommand::Plan, _) => (MinimalRoles::for_plan(), None),
-        (RunnerCommand::Apply, Some(loaded)) => {
+    let (roles, plan) = match (reading_roles, &loaded) {
+        (Some(roles), _) => (roles, None),
+        (None, Some(loaded)) => {
             let (roles, plan) = roles_for_apply(loaded, &target, &state, env)?;
             (roles, Some(plan))
         }
-        (RunnerCommand::Apply, None) => {
+        (None, None) => {
             let error = Diagnostic::error("the permissions for apply depend on a policy, and none was found");
             return Err(CommandError::from_diagnostic(error.with_help("name the policy, or pass --for plan")));
         }
@@ -71,7 +76,7 @@ async fn observe_cluster(
         let connected = target.connect().await?;
         // The check has to work for a caller that is not allowed to read the cluster: that is what it finds.
         let state = match connected.cluster.read_state().await {
-            Err(ClusterError::Forbidden { .. }) if args.check && args.for_command == RunnerCommand::Plan => {
+            Err(ClusterError::Forbidden { .. }) if args.check && args.for_command != RunnerCommand::Apply => {
                 State::default()
             }
             result => result?,
@@ -147,8 +152,9 @@ fn print_roles(
 /// Returns the comment at the top of the manifests: what they are for, and their risks.
 fn header_comment(args: &PermissionsArgs, label: &str) -> String {
     let label = escape_control(label);
-    if args.for_command == RunnerCommand::Plan {
-        return format!("# The permissions that `rolecall plan` needs on {label}. They are read-only.\n");
+    if args.for_command != RunnerCommand::Apply {
+        let command = command_name(args.for_command);
+        return format!("# The permissions that `rolecall {command}` needs on {label}. They are read-only.\n");
     }
     let write_permission = match args.with {
         RoleWriteMethod::Rules => {
@@ -165,6 +171,14 @@ fn header_comment(args: &PermissionsArgs, label: &str) -> String {
          # that it owns there.\n{write_permission}\
          # A subject that can update the aws-auth ConfigMap can make itself system:masters: protect it like a cluster administrator.\n"
     )
+}
+
+fn command_name(command: RunnerCommand) -> &'static str {
+    match command {
+        RunnerCommand::Plan => "plan",
+        RunnerCommand::Drift => "drift",
+        RunnerCommand::Apply => "apply",
+    }
 }
 
 async fn check_caller(
@@ -189,16 +203,14 @@ async fn check_caller(
     if let Some(plan) = plan {
         missing.extend(revoked_permissions(plan, state, &user)?);
     }
-    let command = match args.for_command {
-        RunnerCommand::Plan => "plan",
-        RunnerCommand::Apply => "apply",
-    };
+    let command = command_name(args.for_command);
     match args.format {
         OutputFormat::Json => {
             let check = PermissionsCheckJson {
                 cluster: connected.label.clone(),
                 command: match args.for_command {
                     RunnerCommand::Plan => CommandJson::Plan,
+                    RunnerCommand::Drift => CommandJson::Drift,
                     RunnerCommand::Apply => CommandJson::Apply,
                 },
                 missing: missing.iter().map(MissingPermissionJson::from).collect(),

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::check::{ApplyUser, MissingPermission};
 use super::required_permissions::{
-    RequiredPermission, required_by_plan, required_by_policy, required_for_apply, required_for_reading,
+    RequiredPermission, required_by_plan, required_by_policy, required_for_apply, required_for_drift,
+    required_for_reading,
 };
 use crate::access::{AccessView, Aggregation, Identity, ObjectRequest, Request, uncovered};
 use crate::names::ObjectKey;
@@ -41,6 +42,11 @@ impl MinimalRoles {
     /// Returns the permissions to plan any policy.
     pub(crate) fn for_plan() -> Self {
         Self { required: required_for_reading() }
+    }
+
+    /// Returns the permissions to find the drift of any policy.
+    pub(crate) fn for_drift() -> Self {
+        Self { required: required_for_drift() }
     }
 
     /// Returns the permissions to apply a policy, and to apply it again after changes outside of rolecall.

@@ -224,18 +224,21 @@ fn required_to_manage(key: &ObjectKey) -> [RequiredPermission; 3] {
 /// Returns the permissions that every plan requires.
 pub(crate) fn required_for_reading() -> Vec<RequiredPermission> {
     let review = |group: &str, resource: &str| RequiredPermission::Request(Request::object("create", group, resource));
+    let mut required = required_for_drift();
+    required.extend([
+        RequiredPermission::Request(Request::object("list", "", "nodes")),
+        review("authentication.k8s.io", "selfsubjectreviews"),
+        review("authorization.k8s.io", "selfsubjectaccessreviews"),
+    ]);
+    required
+}
+
+/// Returns the permissions to read what a policy is compared with, which is all that `drift` needs.
+pub(crate) fn required_for_drift() -> Vec<RequiredPermission> {
     let list = |resource: &str, group: &str| RequiredPermission::Request(Request::object("list", group, resource));
     let kinds = ObjectKind::ALL.into_iter().filter(|kind| kind.is_rbac());
-    kinds
-        .map(|kind| list(kind.resource(), RBAC_GROUP))
-        .chain([
-            list("namespaces", ""),
-            list("nodes", ""),
-            RequiredPermission::Request(object_request("get", &ObjectKey::aws_auth(), true)),
-            review("authentication.k8s.io", "selfsubjectreviews"),
-            review("authorization.k8s.io", "selfsubjectaccessreviews"),
-        ])
-        .collect()
+    let aws_auth = RequiredPermission::Request(object_request("get", &ObjectKey::aws_auth(), true));
+    kinds.map(|kind| list(kind.resource(), RBAC_GROUP)).chain([list("namespaces", ""), aws_auth]).collect()
 }
 
 /// Returns the permissions that every apply requires in addition: to read an object again if the response to a write

@@ -18,6 +18,8 @@ use crate::report::{
 
 /// The number of subjects that a message names.
 const MAX_SUBJECTS: usize = 5;
+/// The name of the fingerprint that code scanning compares.
+const LINE_HASH: &str = "primaryLocationLineHash";
 /// The number of subjects that are listed for a violated invariant.
 const MAX_VIOLATIONS: usize = 5;
 
@@ -256,7 +258,9 @@ impl<'a> LogBuilder<'a> {
         location: Option<&LocationJson>,
         related: Vec<(&LocationJson, &str)>,
     ) {
-        if !self.listed.insert(id.clone()) {
+        // A plan that an earlier version saved has no identifiers.
+        let id = Some(id).filter(|id| !id.as_str().is_empty());
+        if id.is_some_and(|id| !self.listed.insert(id.clone())) {
             return;
         }
         let FindingRule { id: rule_id, description, level: default_level, security_severity } = rule;
@@ -290,8 +294,8 @@ impl<'a> LogBuilder<'a> {
             message: SarifMessage { text },
             locations: location.or(self.context.policy_location).map(place).into_iter().collect(),
             related_locations: related.collect(),
-            fingerprints: BTreeMap::from([("rolecall/v1", id.as_str().to_owned())]),
-            partial_fingerprints: BTreeMap::from([("primaryLocationLineHash", format!("{}:1", id.as_str()))]),
+            fingerprints: id.map(|id| ("rolecall/v1", id.as_str().to_owned())).into_iter().collect(),
+            partial_fingerprints: id.map(|id| (LINE_HASH, format!("{}:1", id.as_str()))).into_iter().collect(),
         });
     }
 

@@ -167,8 +167,9 @@ pub(crate) struct SarifResult {
     pub(crate) locations: Vec<SarifLocation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) related_locations: Vec<SarifLocation>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) fingerprints: BTreeMap<&'static str, String>,
-    /// Code scanning compares only the value with the key `primaryLocationLineHash`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) partial_fingerprints: BTreeMap<&'static str, String>,
 }
 

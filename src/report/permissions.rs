@@ -43,6 +43,7 @@ pub(crate) struct PermissionsCheckJson {
 #[schemars(inline)]
 pub(crate) enum CommandJson {
     Plan,
+    Drift,
     Apply,
 }
 

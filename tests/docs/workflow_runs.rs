@@ -402,6 +402,10 @@ fn action_comments_updates_and_applies_what_was_reviewed() {
     add_to_policy(&repository.scratch, "");
     repository.action("pull_request", "0");
     repository.comment();
+    // Without a merged pull request nothing was reviewed, and nothing is applied.
+    let before = cluster(&repository.scratch);
+    repository.action("push", "2");
+    assert_eq!(cluster(&repository.scratch), before);
     // The cluster changes between the approval and the merge.
     repository.forge.merge(MERGE);
     let reviewed = cluster(&repository.scratch);

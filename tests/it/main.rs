@@ -45,6 +45,7 @@ mod permissions;
 mod plan_files;
 mod policies;
 mod prompts_and_help;
+mod pull_request;
 mod reads_and_writes;
 mod request_faults;
 mod restore;
