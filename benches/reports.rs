@@ -43,7 +43,7 @@ fn main() {
     }
     sandbox.write("cluster.yaml", SNAPSHOT).write("access.toml", &policy);
     timed(&sandbox, &["plan", "access.toml", "--out", "plan.json"]);
-    for format in ["json", "text", "markdown", "html", "summary"] {
+    for format in ["json", "text", "markdown", "html", "summary", "sarif", "junit"] {
         let args: Vec<&str> = match format {
             "text" => vec!["show", "plan.json", "--full"],
             _ => vec!["show", "plan.json", "-o", format],

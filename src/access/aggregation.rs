@@ -6,6 +6,7 @@
 //! belong to another field manager remain.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
@@ -89,16 +90,58 @@ pub(super) fn is_aggregated(role: &Role, aggregation: Aggregation) -> bool {
     role.aggregation.is_some() && (aggregation == Aggregation::Reconciled || role.rules.is_empty())
 }
 
-/// Computes the rules of the aggregated role `root` from the roles that it selects, directly or through others.
-pub(super) fn aggregate_rules<'s>(
-    roles: RoleOverlay<'s>,
-    root: &'s ObjectKey,
-    aggregation: Aggregation,
-) -> Vec<SourcedRule<'s>> {
-    let mut reachable = reachable_aggregated_roles(roles, root, aggregation);
-    run_controller(&mut reachable);
-    let rules = reachable.remove(root).map(|role| role.rules).unwrap_or_default();
-    rules.into_iter().map(|(rule, source)| SourcedRule { rule, source }).collect()
+/// The computed rules of aggregated roles.
+pub(super) type ComputedRules<'s> = BTreeMap<&'s ObjectKey, Rc<[SourcedRule<'s>]>>;
+
+/// Computes the rules of every aggregated role from the roles that it selects, directly or through others.
+pub(super) fn aggregate_rules(roles: RoleOverlay<'_>, aggregation: Aggregation) -> ComputedRules<'_> {
+    let roots = roles.cluster_roles().filter(|(_, role)| is_aggregated(role, aggregation)).map(|(key, _)| key);
+    let mut aggregated = reachable_aggregated_roles(roles, roots.collect(), aggregation);
+    run_controller(&mut aggregated);
+    let to_sourced = |role: AggregatedRole<_, _>| -> Rc<[SourcedRule<'_>]> {
+        role.rules.into_iter().map(|(rule, source)| SourcedRule { rule, source }).collect()
+    };
+    aggregated.into_iter().map(|(key, role)| (key, to_sourced(role))).collect()
+}
+
+/// The number of aggregated roles that select other aggregated roles, up to which access is computed. Kubernetes itself
+/// has two, `admin` and `edit`.
+const MAX_NESTED: usize = 256;
+
+/// Too many aggregated ClusterRoles select other aggregated ones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{number} aggregated ClusterRoles, such as `{}`, select other aggregated ClusterRoles; at most {MAX_NESTED} are \
+     supported",
+    example.name()
+)]
+pub(crate) struct TooManyNestedRoles {
+    number: usize,
+    example: ObjectKey,
+}
+
+/// Checks that the number of aggregated roles that select other aggregated roles is supported.
+///
+/// # Errors
+/// If there are too many.
+pub(crate) fn check_nested_aggregation(state: &State) -> Result<(), TooManyNestedRoles> {
+    let aggregated: Vec<(&ObjectKey, &Role)> =
+        cluster_roles(state).filter(|(_, role)| role.aggregation.is_some()).collect();
+    if aggregated.len() <= MAX_NESTED {
+        return Ok(());
+    }
+    let selects_another = |(key, role): &&(&ObjectKey, &Role)| {
+        let selectors = role.aggregation.as_deref().unwrap_or_default();
+        let selects = |other: &Role| selectors.iter().any(|selector| selector.matches(&other.meta.labels));
+        aggregated.iter().any(|(other, selected)| other != key && selects(selected))
+    };
+    let nested: Vec<&(&ObjectKey, &Role)> = aggregated.iter().filter(selects_another).collect();
+    match nested.first() {
+        Some((example, _)) if nested.len() > MAX_NESTED => {
+            Err(TooManyNestedRoles { number: nested.len(), example: (*example).clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes the stored rules that no selected role has, until every remaining rule is in a selected role.
@@ -183,20 +226,20 @@ fn keep_manual_rules<K: Ord + Copy, R: Ord + Copy>(roles: &mut BTreeMap<K, Aggre
 pub(crate) fn keeps_manual_rules(state: &State, key: &ObjectKey) -> bool {
     let aggregated = state.roles.get_key_value(key).filter(|(_, role)| role.aggregation.is_some());
     aggregated.is_some_and(|(key, _)| {
-        let mut reachable = reachable_aggregated_roles(RoleOverlay::new(state), key, Aggregation::Reconciled);
+        let mut reachable = reachable_aggregated_roles(RoleOverlay::new(state), vec![key], Aggregation::Reconciled);
         keep_manual_rules(&mut reachable);
         reachable.get(key).is_some_and(|role| role.has_manual_rules)
     })
 }
 
-/// Returns the aggregated role `root` and every aggregated role that it selects, directly or through others.
+/// Returns the aggregated roles `roots` and every aggregated role that they select, directly or through others.
 fn reachable_aggregated_roles<'s>(
     roles: RoleOverlay<'s>,
-    root: &'s ObjectKey,
+    roots: Vec<&'s ObjectKey>,
     aggregation: Aggregation,
 ) -> BTreeMap<&'s ObjectKey, AggregatedRole<&'s ObjectKey, &'s Rule>> {
     let mut reachable: BTreeMap<&ObjectKey, AggregatedRole<_, _>> = BTreeMap::new();
-    let mut pending = vec![root];
+    let mut pending = roots;
     while let Some(key) = pending.pop() {
         let Some((_, role)) = roles.get(key).filter(|_| !reachable.contains_key(key)) else {
             continue;
@@ -239,17 +282,24 @@ fn cluster_roles(state: &State) -> impl Iterator<Item = (&ObjectKey, &Role)> {
 
 /// Returns the sets of ClusterRoles that aggregate each other, each set once.
 pub(crate) fn find_aggregation_cycles(state: &State) -> Vec<BTreeSet<&ObjectKey>> {
+    let roots = cluster_roles(state).filter(|(_, role)| role.aggregation.is_some()).map(|(key, _)| key);
+    let roles = reachable_aggregated_roles(RoleOverlay::new(state), roots.collect(), Aggregation::Reconciled);
+    let reachable_from = |root: &ObjectKey| {
+        let mut reachable = BTreeSet::new();
+        let mut pending: Vec<&ObjectKey> = roles.get(root).map(|role| role.aggregated_from.clone()).unwrap_or_default();
+        while let Some(key) = pending.pop() {
+            if reachable.insert(key) {
+                pending.extend(roles.get(key).into_iter().flat_map(|role| role.aggregated_from.iter().copied()));
+            }
+        }
+        reachable
+    };
     let mut cycles: Vec<BTreeSet<&ObjectKey>> = Vec::new();
-    let aggregated = cluster_roles(state).filter(|(_, role)| role.aggregation.is_some());
-    let reachable_from: BTreeMap<&ObjectKey, BTreeSet<&ObjectKey>> = aggregated
-        .map(|(key, _)| {
-            let roles = reachable_aggregated_roles(RoleOverlay::new(state), key, Aggregation::Reconciled);
-            (key, roles.values().flat_map(|role| role.aggregated_from.iter().copied()).collect())
-        })
-        .collect();
-    for (key, reachable) in &reachable_from {
-        let reaches_back = |other: &&ObjectKey| reachable_from.get(other).is_some_and(|back| back.contains(key));
-        let cycle: BTreeSet<&ObjectKey> = reachable.iter().copied().filter(reaches_back).collect();
+    let reachable: BTreeMap<&ObjectKey, BTreeSet<&ObjectKey>> =
+        roles.keys().map(|key| (*key, reachable_from(key))).collect();
+    for (key, others) in &reachable {
+        let reaches_back = |other: &&ObjectKey| reachable.get(other).is_some_and(|back| back.contains(key));
+        let cycle: BTreeSet<&ObjectKey> = others.iter().copied().filter(reaches_back).collect();
         if cycle.len() > 1 && !cycles.contains(&cycle) {
             cycles.push(cycle);
         }

@@ -20,6 +20,9 @@ use super::request_set::{ObjectRequestSet, RequestSet, RequestSetExcept, Resourc
 use crate::names::{ObjectKey, reserved_prefix};
 use crate::state::rbac::Subject;
 
+const RESERVED_USERNAME: &str = "reserved-username";
+const SESSION_CHOSEN_NAME: &str = "session-chosen-name";
+
 /// Why the username or a group of an identity alone gives it more access than its bindings show.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum IdentityRisk {
@@ -68,8 +71,8 @@ impl EscalationPath<'_> {
         match self {
             Self::Rules { rule, .. } => rule.name,
             Self::Identity(IdentityRisk::SystemMasters) => MASTERS,
-            Self::Identity(IdentityRisk::ReservedUsername(_)) => "reserved-username",
-            Self::Identity(IdentityRisk::SessionChosenName(_)) => "session-chosen-name",
+            Self::Identity(IdentityRisk::ReservedUsername(_)) => RESERVED_USERNAME,
+            Self::Identity(IdentityRisk::SessionChosenName(_)) => SESSION_CHOSEN_NAME,
         }
     }
 }
@@ -95,6 +98,18 @@ impl fmt::Display for EscalationPath<'_> {
             }
         }
     }
+}
+
+/// Returns what a path with this name leads to. The subject of the sentence is left out. `None` for a name that no path has.
+pub(crate) fn escalation_consequence(name: &str) -> Option<&'static str> {
+    let of_identity = match name {
+        MASTERS => Some("has full cluster access that RBAC cannot restrict or revoke"),
+        RESERVED_USERNAME => Some("authenticates with a username that is reserved for the cluster, and has its access"),
+        SESSION_CHOSEN_NAME => Some("authenticates with a name that the caller chooses freely by naming the session"),
+        _ => None,
+    };
+    let rules = || std::iter::once(&FULL_ADMIN).chain(&ESCALATION_RULES);
+    of_identity.or_else(|| rules().find(|rule| rule.name == name).map(|rule| rule.consequence))
 }
 
 /// Returns the privilege escalation paths of a subject.

@@ -3,11 +3,10 @@
 //! A single query iterates over all bindings. A caller with many queries builds the index first.
 //! Source: kubernetes v1.36.3 `pkg/registry/rbac/validation/rule.go` (`VisitRulesFor`, `GetRoleReferenceRules`).
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::aggregation::{Aggregation, RoleOverlay, SourcedRule, aggregate_rules, is_aggregated};
+use super::aggregation::{Aggregation, ComputedRules, RoleOverlay, SourcedRule, aggregate_rules, is_aggregated};
 use super::grant_index::{BindingId, GrantIndex, SubjectId};
 use super::identity::Identity;
 use crate::names::ObjectKey;
@@ -70,12 +69,12 @@ pub(crate) struct Grants<'s> {
     pub(super) aggregation: Aggregation,
     index: OnceCell<GrantIndex<'s>>,
     /// The computed rules of aggregated roles.
-    aggregated: RefCell<BTreeMap<&'s ObjectKey, Rc<[SourcedRule<'s>]>>>,
+    aggregated: OnceCell<ComputedRules<'s>>,
 }
 
 impl<'s> Grants<'s> {
     pub(super) fn new(state: &'s State, aggregation: Aggregation) -> Self {
-        Self { state, aggregation, index: OnceCell::new(), aggregated: RefCell::default() }
+        Self { state, aggregation, index: OnceCell::new(), aggregated: OnceCell::new() }
     }
 
     /// Builds the index. This is faster than iterating if there are more than a few dozen queries.
@@ -160,13 +159,8 @@ impl<'s> Grants<'s> {
         if !is_aggregated(role, self.aggregation) {
             return EffectiveRole { role: key, rules: EffectiveRoleRules::Stored(&role.rules) };
         }
-        let cached = self.aggregated.borrow().get(key).cloned();
-        let rules = cached.unwrap_or_else(|| {
-            let rules: Rc<[SourcedRule<'s>]> =
-                aggregate_rules(RoleOverlay::new(self.state), key, self.aggregation).into();
-            self.aggregated.borrow_mut().insert(key, Rc::clone(&rules));
-            rules
-        });
+        let all = self.aggregated.get_or_init(|| aggregate_rules(RoleOverlay::new(self.state), self.aggregation));
+        let rules = all.get(key).cloned().unwrap_or_else(|| Rc::from([]));
         EffectiveRole { role: key, rules: EffectiveRoleRules::Aggregated(rules) }
     }
 

@@ -89,6 +89,7 @@ impl IdentityMapping {
             return mapping;
         };
         mapping.exists = true;
+        let mut positions = BTreeMap::new();
         for section in Section::ALL {
             let entries: Vec<(Entry, Option<usize>)> = match auth.parse_section(section) {
                 Ok(parsed) => parsed.entries.into_iter().map(|parsed| (parsed.entry, Some(parsed.line))).collect(),
@@ -100,14 +101,15 @@ impl IdentityMapping {
             };
             for (index, (entry, line)) in entries.into_iter().enumerate() {
                 let entry_ref = EntryRef { section, index, line, principal: principal_text(&entry) };
-                mapping.add(entry_ref, entry);
+                mapping.add(entry_ref, entry, &mut positions);
             }
         }
         mapping.compute_statuses();
         mapping
     }
 
-    fn add(&mut self, entry_ref: EntryRef, entry: Entry) {
+    /// Adds an entry. `positions` are those of the earlier entries in the list of their ARN, by section and key.
+    fn add(&mut self, entry_ref: EntryRef, entry: Entry, positions: &mut BTreeMap<(Section, String), usize>) {
         let (map, arn) = match &entry.principal {
             EntryPrincipal::Account(id) if AccountId::parse(id).is_none() => {
                 let reason = UnmatchableReason::InvalidArn(ArnError::InvalidAccount(id.clone()));
@@ -129,7 +131,8 @@ impl IdentityMapping {
         };
         let same_arn = map.entry(fold_case(arn)).or_default();
         let mapped = MappedEntry { iam_identity: IamIdentity::parse_entry_arn(&entry_ref.principal), entry_ref, entry };
-        match same_arn.iter_mut().find(|earlier| mapper_key(earlier) == mapper_key(&mapped)) {
+        let position = *positions.entry((mapped.entry_ref.section, mapper_key(&mapped))).or_insert(same_arn.len());
+        match same_arn.get_mut(position) {
             Some(earlier) => {
                 let by = mapped.entry_ref.clone();
                 let replaced = std::mem::replace(earlier, mapped);

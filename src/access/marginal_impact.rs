@@ -4,7 +4,7 @@
 //! it is omitted from the second state. Only the subjects that the changed object or entry affects are compared, so the
 //! impact of each of thousands of changes can be computed. All aws-auth entries of one principal are one change.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
@@ -12,7 +12,7 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::access_view::AccessView;
-use super::aggregation::{RoleOverlay, aggregate_rules, is_aggregated};
+use super::aggregation::{ComputedRules, RoleOverlay, aggregate_rules, is_aggregated};
 use super::bound_grants::BoundGrants;
 use super::diff::needs_no_entry;
 use super::escalation::identity_escalation_paths;
@@ -250,14 +250,14 @@ impl<'a, 's> Substitution<'a, 's> {
         let aggregated_roles = self.aggregated_roles.iter().map(|(key, _)| *key);
         let others = aggregated_roles.filter(|other| changes_aggregated_roles && *other != key);
         let roles = RoleOverlay::new(self.base.grants.state).with_replacement(key, new.map(|(_, role)| role));
-        let mut changes = Vec::new();
+        let (aggregated, mut changes) = (OnceCell::new(), Vec::new());
         for affected in std::iter::once(key).chain(others) {
             let bindings = self.bindings_by_role.get(affected).map(Vec::as_slice).unwrap_or_default();
             if bindings.is_empty() {
                 continue;
             }
             let old_rules = Rc::new(self.base_rules(affected));
-            let new_rules = Rc::new(self.rules_from(roles, affected));
+            let new_rules = Rc::new(self.rules_from(roles, &aggregated, affected));
             if old_rules != new_rules {
                 changes.extend(bindings.iter().map(|(key, binding)| {
                     let grant = |rules| Some(BindingGrant { subjects: &binding.subjects, rules });
@@ -274,13 +274,18 @@ impl<'a, 's> Substitution<'a, 's> {
         effective.map(|role| self.intern_all(role.sourced_rules().map(|sourced| sourced.rule))).unwrap_or_default()
     }
 
-    /// Returns the rules of a role in the base state with a replaced role.
-    fn rules_from(&self, roles: RoleOverlay<'s>, key: &ObjectKey) -> BTreeSet<InternedRule<'s>> {
+    /// Returns the rules of a role in the base state with a replaced role. `aggregated` caches those of aggregated roles.
+    fn rules_from(
+        &self,
+        roles: RoleOverlay<'s>,
+        aggregated: &OnceCell<ComputedRules<'s>>,
+        key: &ObjectKey,
+    ) -> BTreeSet<InternedRule<'s>> {
         let aggregation = self.base.grants.aggregation;
         match roles.get(key) {
             Some((key, role)) if is_aggregated(role, aggregation) => {
-                let rules = aggregate_rules(roles, key, aggregation);
-                self.intern_all(rules.into_iter().map(|sourced| sourced.rule))
+                let all = aggregated.get_or_init(|| aggregate_rules(roles, aggregation));
+                self.intern_all(all.get(key).into_iter().flat_map(|rules| rules.iter()).map(|sourced| sourced.rule))
             }
             Some((_, role)) => self.intern_all(&role.rules),
             None => BTreeSet::new(),

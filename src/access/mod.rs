@@ -15,6 +15,7 @@ mod effective_permissions;
 mod engine;
 mod escalation;
 mod escalation_rules;
+mod full_access;
 mod grant_index;
 mod grants;
 mod iam_identity;
@@ -40,7 +41,7 @@ pub(crate) use access_view::{
     AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,
     SubjectGrants, WhoCanResult,
 };
-pub(crate) use aggregation::{Aggregation, keeps_manual_rules};
+pub(crate) use aggregation::{Aggregation, TooManyNestedRoles, check_nested_aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
 pub(crate) use bound_grants::BoundGrants;
 pub(crate) use can_answer::{CanAnswer, UnknownPart, Verdict};
@@ -52,8 +53,10 @@ pub(crate) use engine::{
     RoleId, RuleId, ScopeId, ScopedRule, SubjectSet,
 };
 pub(crate) use escalation::{
-    EscalationPath, all_escalation_paths, escalation_paths, identity_escalation_paths, paths_of_permissions,
+    EscalationPath, all_escalation_paths, escalation_consequence, escalation_paths, identity_escalation_paths,
+    paths_of_permissions,
 };
+pub(crate) use full_access::{FullAccessGrant, full_access_grants};
 pub(crate) use grant_index::{BindingId, SubjectId};
 pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{

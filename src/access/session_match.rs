@@ -67,11 +67,18 @@ impl fmt::Display for SessionAttributes {
     }
 }
 
+/// The maximum length of the part of a template that becomes one byte of the name: every placeholder becomes at least one
+/// byte, and at most three of them, of up to 21 bytes, are nested in each other.
+const MAX_TEMPLATE_PER_BYTE: usize = 64;
+
 /// Returns the sessions for which the authenticator renders `template` to `name`, for a principal of the account.
 ///
 /// The result is complete: each session that renders to the name has the attributes of one of the results, apart from
 /// `@` for `-` in its name if `{{SessionNameRaw}}` does not occur. Names that STS and EC2 cannot produce are left out.
 pub(crate) fn sessions_rendering(template: &str, account: &str, name: &str) -> BTreeSet<SessionAttributes> {
+    if template.len() / MAX_TEMPLATE_PER_BYTE > name.len() {
+        return BTreeSet::new();
+    }
     let text = template.replace(ACCOUNT_ID, account);
     let pieces = split_pieces(&text);
     let mut sessions = solve(&pieces, name);
@@ -126,19 +133,19 @@ const PLACEHOLDERS: [(&str, Piece<'static>); 4] = [
 
 fn split_pieces(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
-    let mut rest = text;
-    loop {
-        let placeholders = PLACEHOLDERS.iter();
-        let next = placeholders.filter_map(|(placeholder, piece)| Some((rest.find(placeholder)?, placeholder, *piece)));
-        let Some((at, placeholder, piece)) = next.min_by_key(|(at, ..)| *at) else {
-            break;
-        };
+    let (mut rest, mut searched) = (text, 0);
+    while let Some(at) = rest.get(searched..).and_then(|tail| tail.find("{{")).map(|at| searched + at) {
         let (literal, tail) = rest.split_at(at);
+        let known = PLACEHOLDERS.iter().find_map(|(text, piece)| Some((tail.strip_prefix(text)?, *piece)));
+        let Some((after, piece)) = known else {
+            searched = at + 1;
+            continue;
+        };
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal));
         }
         pieces.push(piece);
-        rest = tail.strip_prefix(placeholder).unwrap_or_default();
+        (rest, searched) = (after, 0);
     }
     if !rest.is_empty() {
         pieces.push(Piece::Literal(rest));

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError
                 let warnings = DiagnosticJson::all(&warnings, &SourceMap::default());
                 let answer = AccessAnswerJson::new(
                     &target.label,
-                    access_report::access_report_json(&rows),
+                    access_report::access_report_json(target.name.as_deref().unwrap_or(&target.label), &rows),
                     hidden.len(),
                     warnings,
                 );
@@ -57,6 +57,7 @@ pub(crate) fn run(args: &AccessArgs, env: &mut Env) -> Result<Exit, CommandError
             OutputFormat::Text => {
                 let renderer = QueryRenderer {
                     cluster: &target.label,
+                    cluster_name: target.name.as_deref(),
                     state: &target.state,
                     policy_index: &target.policy_index,
                     style: env.stdout_style(),

@@ -104,7 +104,8 @@ fn plan_again(
 ) -> Result<(LoadedPolicy, Vec<ClusterPlan>), CommandError> {
     let files = read_policy(args.target.policy.as_deref(), env)?;
     let context = env.parallel_context(&args.parallel);
-    let settings = PlanSettings { depth: PlanDepth::ChangesAndAccess, allow, aws_auth_diff: false };
+    let settings =
+        PlanSettings { depth: PlanDepth::ChangesAndAccess, allow, aws_auth_diff: false, unmanaged_admins: false };
     let resolve = target_resolver(&args.target.connection, &context);
     plan_clusters(files, &resolve, &settings, &context)?.into_complete()
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::check_args::{TestArgs, ValidateArgs};
 use super::document_args::{CommentArgs, PlanOutputArgs, ShowArgs};
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
-pub(crate) use super::question_args::{AccessArgs, CanArgs, QuestionArgs, WhoCanArgs};
+pub(crate) use super::question_args::{AccessArgs, CanArgs, ExplainArgs, QuestionArgs, WhoCanArgs};
 use super::report_args::{GraphArgs, ReportArgs};
 use crate::ops::DEFAULT_PARALLEL;
 
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     Comment(CommentArgs),
     Validate(ValidateArgs),
+    Test(TestArgs),
     Snapshot(SnapshotArgs),
     Whoami(WhoamiArgs),
     Permissions(PermissionsArgs),
@@ -45,8 +47,10 @@ pub(crate) enum Command {
     Access(AccessArgs),
     Report(ReportArgs),
     Graph(GraphArgs),
+    Explain(ExplainArgs),
     Schema(SchemaArgs),
     Completions(CompletionsArgs),
+    Man(ManArgs),
     Version(Version),
 }
 
@@ -57,8 +61,10 @@ impl Command {
             Self::Plan(PlanArgs { output, .. }) | Self::Drift(DriftArgs { output, .. }) => output.format.of_errors(),
             Self::Show(ShowArgs { format, .. }) => format.of_errors(),
             Self::Report(ReportArgs { format, .. }) => format.of_errors(),
+            Self::Validate(ValidateArgs { format, .. }) => format.of_errors(),
+            Self::Test(TestArgs { format, .. }) => format.of_errors(),
+            Self::Explain(ExplainArgs { format, .. }) => format.of_errors(),
             Self::Restore(RestoreArgs { format, .. })
-            | Self::Validate(ValidateArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
             | Self::Whoami(WhoamiArgs { format, .. })
             | Self::Permissions(PermissionsArgs { format, .. })
@@ -70,6 +76,7 @@ impl Command {
             | Self::Comment(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Man(_)
             | Self::Version(_) => OutputFormat::Text,
         }
     }
@@ -84,6 +91,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Comment(_) => "comment",
             Self::Validate(_) => "validate",
+            Self::Test(_) => "test",
             Self::Snapshot(_) => "snapshot",
             Self::Whoami(_) => "whoami",
             Self::Permissions(_) => "permissions",
@@ -92,8 +100,10 @@ impl Command {
             Self::Access(_) => "access",
             Self::Report(_) => "report",
             Self::Graph(_) => "graph",
+            Self::Explain(_) => "explain",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
             Self::Version(_) => "version",
         }
     }
@@ -104,6 +114,7 @@ impl Command {
             Self::Plan(PlanArgs { target, .. })
             | Self::Apply(ApplyArgs { target, .. })
             | Self::Drift(DriftArgs { target, .. })
+            | Self::Test(TestArgs { target, .. })
             | Self::Snapshot(SnapshotArgs { target, .. })
             | Self::Whoami(WhoamiArgs { target, .. })
             | Self::Report(ReportArgs { target, .. })
@@ -111,13 +122,15 @@ impl Command {
             Self::Graph(GraphArgs { connection, .. }) => connection,
             Self::Can(CanArgs { question, .. })
             | Self::WhoCan(WhoCanArgs { question, .. })
-            | Self::Access(AccessArgs { question, .. }) => &question.connection,
+            | Self::Access(AccessArgs { question, .. }) => &question.source.connection,
+            Self::Explain(ExplainArgs { source, .. }) => &source.connection,
             Self::Restore(RestoreArgs { snapshot, .. }) => return snapshot.as_deref().into_iter().collect(),
             Self::Show(_)
             | Self::Comment(_)
             | Self::Validate(_)
             | Self::Schema(_)
             | Self::Completions(_)
+            | Self::Man(_)
             | Self::Version(_) => return Vec::new(),
         };
         connection.snapshots.iter().map(String::as_str).collect()
@@ -318,25 +331,13 @@ pub(crate) struct DriftArgs {
     pub(crate) parallel: ParallelArgs,
     #[command(flatten)]
     pub(crate) output: PlanOutputArgs,
+    /// Also write metrics to this file, for the textfile collector of the Prometheus node exporter. A run that fails keeps
+    /// the values of the clusters that it could not compare
+    #[arg(long, value_name = "FILE", env = "ROLECALL_METRICS")]
+    pub(crate) metrics: Option<PathBuf>,
     /// Show all changes of a long list
     #[arg(long)]
     pub(crate) full: bool,
-}
-
-/// Check a policy without a cluster
-///
-/// Reports the errors and warnings of all files at once. Invariants are checked as far as the policy alone decides
-/// them. Does not connect to a cluster.
-#[derive(Debug, Args)]
-#[command(after_help = help::VALIDATE)]
-pub(crate) struct ValidateArgs {
-    /// Path to the policy: a TOML file, or a directory whose .toml files form one policy [default: ./rolecall.toml or
-    /// ./rolecall/]
-    #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
-    pub(crate) policy: Option<PathBuf>,
-    /// Output format
-    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
-    pub(crate) format: OutputFormat,
 }
 
 /// Save the access configuration of a cluster to a file
@@ -445,6 +446,8 @@ pub(crate) enum SchemaKind {
     Backup,
     /// Output of `validate`, and errors of all commands
     Diagnostics,
+    /// Output of `test`
+    Test,
     /// Output of `whoami`
     Whoami,
     /// Output of `permissions --check`
@@ -453,6 +456,8 @@ pub(crate) enum SchemaKind {
     Access,
     /// Output of `report`
     Report,
+    /// Output of `explain`
+    Explanation,
     /// One line of the file of `--events`
     Events,
 }
@@ -464,6 +469,16 @@ pub(crate) struct CompletionsArgs {
     /// Shell
     #[arg(value_enum)]
     pub(crate) shell: Shell,
+}
+
+/// Write the man pages to a directory
+///
+/// Writes rolecall.1, and a page for each command, such as rolecall-plan.1.
+#[derive(Debug, Args)]
+#[command(after_help = help::MAN)]
+pub(crate) struct ManArgs {
+    /// Directory that exists, such as /usr/local/share/man/man1
+    pub(crate) directory: PathBuf,
 }
 
 /// Print the version of rolecall

@@ -16,7 +16,7 @@ use crate::diagnostic::closest_match;
 const HELP_WIDTH: usize = 100;
 
 /// Commands of other tools and synonyms, with the command of rolecall for the same task.
-const EQUIVALENT_COMMANDS: [(&str, &str); 29] = [
+const EQUIVALENT_COMMANDS: [(&str, &str); 28] = [
     ("auth", "can"),
     ("can-i", "can"),
     ("check", "validate"),
@@ -40,7 +40,6 @@ const EQUIVALENT_COMMANDS: [(&str, &str); 29] = [
     ("rollback", "restore"),
     ("status", "drift"),
     ("sync", "apply"),
-    ("test", "validate"),
     ("undo", "restore"),
     ("up", "apply"),
     ("verify", "validate"),

@@ -22,6 +22,10 @@ pub(crate) enum PlanFormat {
     Html,
     /// A few lines for a chat, in the syntax of Slack
     Summary,
+    /// SARIF 2.1.0 for code scanning: warnings, violated invariants, guards, and the escalation paths that are opened
+    Sarif,
+    /// JUnit XML with the invariants and guards as tests
+    Junit,
 }
 
 impl PlanFormat {
@@ -29,7 +33,7 @@ impl PlanFormat {
     pub(crate) fn of_errors(self) -> OutputFormat {
         match self {
             Self::Json => OutputFormat::Json,
-            Self::Text | Self::Markdown | Self::Html | Self::Summary => OutputFormat::Text,
+            Self::Text | Self::Markdown | Self::Html | Self::Summary | Self::Sarif | Self::Junit => OutputFormat::Text,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Terminals {
 pub struct Env {
     /// The current time, fixed for the whole command.
     pub now: Timestamp,
+    /// Returns the time at which a command ends.
+    pub clock: fn() -> Timestamp,
     /// The environment variables, without those that are not Unicode.
     pub vars: BTreeMap<String, String>,
     /// The working directory.
@@ -81,6 +83,7 @@ impl Env {
         let Stdio { stdin, stdout, stderr } = stdio;
         Self {
             now,
+            clock: Timestamp::now,
             vars,
             cwd,
             stdin,

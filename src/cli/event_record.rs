@@ -6,11 +6,11 @@ use crate::cluster::connection_log::ConnectionEvent;
 use crate::cluster::{UserInfo, WriteOutcome};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
-use crate::ops::{CommandError, EventKind, LeaseState, NoteLevel, WorkPhase};
+use crate::ops::{CommandError, EventKind, LeaseState, NoteLevel, RunAuthor, WorkPhase};
 use crate::plan::{Change, ChangeTarget, Plan, Step};
 use crate::report::{
-    CallerJson, CheckStateJson, DiagnosticJson, EventJson, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson,
-    VersionJson, WriteRecordJson, WriteResultJson,
+    AuthorJson, CallerJson, CheckStateJson, DiagnosticJson, EventJson, LeaseStateJson, NoteLevelJson, PhaseJson,
+    RunJson, VersionJson, WriteRecordJson, WriteResultJson,
 };
 use crate::state::write::WriteRequest;
 
@@ -22,14 +22,22 @@ pub(super) struct ApplyRun {
 }
 
 impl ApplyRun {
-    pub(super) fn new(plan: &Plan, digest: &str, policy_commit: Option<&str>, caller: Option<&UserInfo>) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        digest: &str,
+        policy_commit: Option<&str>,
+        caller: Option<&UserInfo>,
+        author: &RunAuthor,
+    ) -> Self {
         let caller =
             caller.map(|caller| CallerJson { username: caller.username.clone(), arn: caller.arn().map(str::to_owned) });
+        let RunAuthor { ci, user, url } = author;
         let run = RunJson {
             policy: plan.policy.clone(),
             digest: digest.to_owned(),
             policy_commit: policy_commit.map(str::to_owned),
             caller,
+            author: AuthorJson { ci: *ci, user: user.clone(), url: url.clone() },
             writes: plan.steps.len(),
         };
         Self { run, changes: plan.changes.clone(), steps: plan.steps.clone() }

@@ -13,7 +13,7 @@ use super::event_record::{ApplyRun, to_event_json};
 use super::exit::Exit;
 use crate::diagnostic::{Diagnostic, InternalError, is_unsafe_char};
 use crate::files::open_for_append;
-use crate::ops::{ClusterTag, CommandError, EventKind, OpsEvent};
+use crate::ops::{ClusterTag, CommandError, EventKind, OpsEvent, RunAuthor};
 use crate::report::{EventJson, EventRecord, FormatVersion, SerializeError};
 
 /// The file of `--events`. Clones append to the same file.
@@ -25,6 +25,7 @@ struct EventsFileInner {
     path: PathBuf,
     run: String,
     command: &'static str,
+    author: RunAuthor,
     state: Mutex<EventsFileState>,
 }
 
@@ -54,7 +55,13 @@ impl EventsFile {
         })?;
         let run = format!("{}-{}", env.now.as_nanosecond(), std::process::id());
         let state = EventsFileState { file, runs: BTreeMap::new(), failure: None };
-        let events = Self(Arc::new(EventsFileInner { path: path.to_owned(), run, command, state: Mutex::new(state) }));
+        let events = Self(Arc::new(EventsFileInner {
+            path: path.to_owned(),
+            run,
+            command,
+            author: RunAuthor::from_variables(&env.vars),
+            state: Mutex::new(state),
+        }));
         events.append(None, EventJson::Started { version: env!("CARGO_PKG_VERSION").to_owned() });
         match events.failure() {
             None => Ok(events),
@@ -68,7 +75,7 @@ impl EventsFile {
         let json = {
             let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
             if let EventKind::ApplyStarted { plan, digest, policy_commit, caller } = &event.kind {
-                state.runs.insert(position, ApplyRun::new(plan, digest, *policy_commit, *caller));
+                state.runs.insert(position, ApplyRun::new(plan, digest, *policy_commit, *caller, &self.0.author));
             }
             to_event_json(&event.kind, state.runs.get(&position))
         };

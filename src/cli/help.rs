@@ -91,7 +91,19 @@ Exit codes:
   3  an invariant is violated
 
 Examples:
-  rolecall validate access/";
+  rolecall validate access/
+  rolecall validate access/ -o sarif > rolecall.sarif";
+
+pub(super) const TEST: &str = "\
+Exit codes:
+  0  all invariants hold
+  1  error
+  3  an invariant is violated
+
+Examples:
+  rolecall test access/
+  rolecall test access/ --snapshot cluster.yaml -o junit > invariants.xml
+  rolecall test access/ --cluster prod --current";
 
 pub(super) const SNAPSHOT: &str = "\
 Examples:
@@ -150,9 +162,19 @@ Examples:
   rolecall graph > access.svg
   rolecall graph bob -o mermaid";
 
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  rolecall explain bob
+  rolecall explain arn:aws:iam::111122223333:role/viewer --policy access/ --after
+  rolecall explain group:developers -o markdown";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   rolecall schema policy > policy.schema.json";
+
+pub(super) const MAN: &str = "\
+Examples:
+  rolecall man /usr/local/share/man/man1";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

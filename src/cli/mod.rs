@@ -8,16 +8,19 @@ mod args;
 #[cfg(feature = "measure")]
 pub mod bench;
 mod can;
+mod check_args;
 mod command_line;
 mod comment;
 mod completions;
 mod document_args;
 mod drift;
+mod drift_metrics;
 mod env;
 mod event_record;
 mod event_text;
 mod events_file;
 mod exit;
+mod explain;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod fuzz;
 mod global;
@@ -26,6 +29,7 @@ mod guards;
 mod help;
 #[cfg(test)]
 mod internal_error_tests;
+mod man;
 mod panics;
 mod permissions;
 mod plan;
@@ -49,6 +53,7 @@ mod show;
 mod signals;
 mod snapshot;
 mod target;
+mod test_run;
 mod validate;
 mod version;
 mod who_can;
@@ -151,6 +156,7 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Show(args) => show::run(&args, env),
         Command::Comment(args) => Box::pin(comment::run(&args, env)).await,
         Command::Validate(args) => validate::run(&args, env),
+        Command::Test(args) => test_run::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
         Command::Whoami(args) => whoami::run(&args, env),
         Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
@@ -159,8 +165,10 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Access(args) => access::run(&args, env),
         Command::Report(args) => report::run(&args, env),
         Command::Graph(args) => graph::run(&args, env),
+        Command::Explain(args) => explain::run(&args, env),
         Command::Schema(args) => Ok(schema::run(&args, env)),
         Command::Completions(args) => Ok(completions::run(&args, env)),
+        Command::Man(args) => man::run(&args, env),
         Command::Version(_) => Ok(version::run(env)),
     }
 }

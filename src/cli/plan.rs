@@ -38,6 +38,7 @@ fn plan_and_print(args: &PlanArgs, env: &mut Env) -> Result<Exit, CommandError> 
         depth: PlanDepth::ChangesAndAccess,
         allow: &allow,
         aws_auth_diff: args.aws_auth_diff || args.full,
+        unmanaged_admins: false,
     };
     let resolve = target_resolver(&args.target.connection, &context);
     let mut plans = plan_clusters(files, &resolve, &settings, &context)?;

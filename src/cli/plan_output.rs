@@ -9,14 +9,16 @@ use crate::files;
 use crate::guard::GuardReport;
 use crate::ops::{ClusterConnection, ClusterPlan, CommandError, PlanSet};
 use crate::plan::Plan;
+use crate::render::junit::{render_failure_junit, render_plan_junit};
 use crate::render::markdown_text::MarkdownText;
 use crate::render::plan_facts::{ApplyFlags, shell_word};
 use crate::render::plan_html::{render_failure_html, render_plan_html};
 use crate::render::plan_markdown::{MIN_MAX_CHARS, render_failure_markdown, render_plan_markdown};
 use crate::render::plan_summary::{render_failure_summary, render_plan_summary};
 use crate::render::plan_text::{CheckCounts, PlanTextOptions};
+use crate::render::sarif::{SarifContext, render_plan_sarif, render_policy_sarif};
 use crate::render::terminal_text::TerminalText;
-use crate::report::{DiagnosticJson, PlanDocument};
+use crate::report::{DiagnosticJson, LocationJson, PlanDocument};
 
 /// The variable with the path of the file that GitHub Actions shows as the summary of a job.
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -49,6 +51,15 @@ pub(crate) fn print_plan_set(
         PlanFormat::Json => {}
         PlanFormat::Markdown | PlanFormat::Html | PlanFormat::Summary => {
             print_document(&plans.document()?, &errors_of(plans), output.format, output.max_chars, env);
+        }
+        PlanFormat::Sarif => {
+            let policy = &plans.loaded.policy;
+            let location = LocationJson::from(&policy.sources.location(policy.name.span));
+            let context = SarifContext { command, policy: Some(&policy.name.value), policy_location: Some(&location) };
+            print_json(&render_plan_sarif(&plans.document()?, &errors_of(plans), &context), env)?;
+        }
+        PlanFormat::Junit => {
+            env.print_data(&render_plan_junit(command, &plans.document()?, &errors_of(plans))?);
         }
     }
     if output.step_summary && !plans.cluster_plans.is_empty() {
@@ -150,7 +161,7 @@ pub(crate) fn print_document(
     match format {
         PlanFormat::Summary => env.print_data(render_plan_summary(document, errors).as_str()),
         PlanFormat::Html => env.print_data(render_plan_html(document, errors).as_str()),
-        PlanFormat::Text | PlanFormat::Json | PlanFormat::Markdown => {
+        PlanFormat::Text | PlanFormat::Json | PlanFormat::Markdown | PlanFormat::Sarif | PlanFormat::Junit => {
             env.print_data(render_plan_markdown(document, errors, max_chars).as_str());
         }
     }
@@ -169,6 +180,11 @@ pub(crate) fn report_failure(
         PlanFormat::Markdown => env.print_data(render_failure_markdown(command, &errors).as_str()),
         PlanFormat::Html => env.print_data(render_failure_html(command, &errors).as_str()),
         PlanFormat::Summary => env.print_data(render_failure_summary(command, &errors).as_str()),
+        PlanFormat::Sarif => {
+            let context = SarifContext { command, policy: None, policy_location: None };
+            print_json(&render_policy_sarif(&errors, &[], &[], &context), env)?;
+        }
+        PlanFormat::Junit => env.print_data(&render_failure_junit(command, &errors)?),
     }
     if output.step_summary {
         add_to_step_summary(|_| render_failure_markdown(command, &errors), env)?;

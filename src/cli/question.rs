@@ -7,6 +7,7 @@ use super::env::Env;
 use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_error;
+use super::question_args::QuestionSource;
 use super::target::resolve_targets;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::question::{self, QuestionTarget, QuestionTargets};
@@ -18,11 +19,20 @@ use crate::render::diagnostics;
 /// # Errors
 /// If no cluster could be read. As a JSON document has the answers for all clusters, also if one could not.
 pub(crate) fn observe_clusters(question: &QuestionArgs, env: &mut Env) -> Result<QuestionTargets, CommandError> {
-    let QuestionArgs { policy, connection, parallel, after, format } = question;
-    let (QuestionTargets { targets, error }, _) = observe_targets(policy.as_ref(), connection, parallel, *after, env)?;
-    match error {
-        Some(error) if *format == OutputFormat::Json => Err(error),
-        error => Ok(QuestionTargets { targets, error }),
+    let is_json = question.format == OutputFormat::Json;
+    observe_clusters_and_policy(&question.source, is_json, env).map(|(targets, _)| targets)
+}
+
+/// Like [`observe_clusters`], and also returns the policy, if there is one.
+pub(crate) fn observe_clusters_and_policy(
+    question: &QuestionSource,
+    is_json: bool,
+    env: &mut Env,
+) -> Result<(QuestionTargets, Option<LoadedPolicy>), CommandError> {
+    let QuestionSource { policy, connection, parallel, after } = question;
+    match observe_targets(policy.as_ref(), connection, parallel, *after, env)? {
+        (QuestionTargets { error: Some(error), .. }, _) if is_json => Err(error),
+        observed => Ok(observed),
     }
 }
 

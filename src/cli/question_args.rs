@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::args::{ConnectionArgs, OutputFormat, ParallelArgs};
 use super::help;
@@ -10,6 +10,16 @@ use super::help;
 /// The cluster and the state that a question is about.
 #[derive(Debug, Args)]
 pub(crate) struct QuestionArgs {
+    #[command(flatten)]
+    pub(crate) source: QuestionSource,
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
+    pub(crate) format: OutputFormat,
+}
+
+/// Where the answer comes from.
+#[derive(Debug, Args)]
+pub(crate) struct QuestionSource {
     /// Policy that names the principals and clusters [default: ./rolecall.toml or ./rolecall/, if it exists]
     #[arg(long, value_name = "POLICY", env = "ROLECALL_POLICY")]
     pub(crate) policy: Option<PathBuf>,
@@ -20,9 +30,6 @@ pub(crate) struct QuestionArgs {
     /// Answer for the planned state, after the policy is applied
     #[arg(long)]
     pub(crate) after: bool,
-    /// Output format
-    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
-    pub(crate) format: OutputFormat,
 }
 
 /// Check whether a subject is allowed to do something
@@ -103,4 +110,42 @@ pub(crate) struct AccessArgs {
     pub(crate) full: bool,
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
+}
+
+/// Explain the access of one subject
+///
+/// Prints on one page how the subject logs in, its groups, its roles by namespace, its privilege escalation paths, when its
+/// access ends, and the lines of the policy to change. Requires only get and list permissions.
+#[derive(Debug, Args)]
+#[command(after_help = help::EXPLAIN)]
+pub(crate) struct ExplainArgs {
+    /// Principal name from the policy, ARN, user:NAME, group:NAME, sa:NAMESPACE/NAME or account:ID
+    pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) source: QuestionSource,
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
+    pub(crate) format: ExplainFormat,
+}
+
+/// The output format of an explanation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExplainFormat {
+    /// Text for people
+    #[default]
+    Text,
+    /// One JSON document, described by `rolecall schema explanation`
+    Json,
+    /// Markdown for a ticket or a wiki
+    Markdown,
+}
+
+impl ExplainFormat {
+    /// Returns the format in which errors are printed too.
+    pub(crate) fn of_errors(self) -> OutputFormat {
+        match self {
+            Self::Json => OutputFormat::Json,
+            Self::Text | Self::Markdown => OutputFormat::Text,
+        }
+    }
 }

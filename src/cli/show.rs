@@ -19,8 +19,10 @@ use crate::files::is_stdout;
 use crate::ops::{CommandError, parse_plan_document};
 use crate::plan::Plan;
 use crate::render::file_outline::FileOutline;
+use crate::render::junit::render_plan_junit;
 use crate::render::plan_text::{CheckCounts, PlanTextOptions, render_drift, render_plan};
-use crate::report::{BackupDocument, ObjectListDocument, PlanDocument};
+use crate::render::sarif::{SarifContext, render_plan_sarif};
+use crate::report::{BackupDocument, ObjectListDocument, PlanDocument, PlanJson};
 use crate::yaml;
 
 pub(crate) fn run(args: &ShowArgs, env: &mut Env) -> Result<Exit, CommandError> {
@@ -29,6 +31,10 @@ pub(crate) fn run(args: &ShowArgs, env: &mut Env) -> Result<Exit, CommandError> 
         return show_plan(args, &text, env);
     }
     let name = args.file.display().to_string();
+    if matches!(args.format, PlanFormat::Sarif | PlanFormat::Junit) {
+        let error = Diagnostic::error(format!("{name} is not a saved plan, and has no invariants or findings to show"));
+        return Err(CommandError::from_diagnostic(error.with_help("name a file that `plan --out` wrote")));
+    }
     let invalid = |reason: String| {
         let error = Diagnostic::error(format!("{name} is not a file of rolecall: {reason}"));
         CommandError::from_diagnostic(
@@ -114,6 +120,19 @@ fn show_plan(args: &ShowArgs, text: &str, env: &mut Env) -> Result<Exit, Command
             print_json(&document, env)?;
             return Ok(Exit::Success);
         }
+        PlanFormat::Sarif => {
+            let policy = document.plans.first().map(|plan| plan.policy.as_str());
+            let is_plan = document.plans.iter().any(PlanJson::has_access_changes);
+            let command = if is_plan { "plan" } else { "drift" };
+            let context = SarifContext { command, policy, policy_location: None };
+            print_json(&render_plan_sarif(&document, &[], &context), env)?;
+            return Ok(Exit::Success);
+        }
+        PlanFormat::Junit => {
+            let is_plan = document.plans.iter().any(PlanJson::has_access_changes);
+            env.print_data(&render_plan_junit(if is_plan { "plan" } else { "drift" }, &document, &[])?);
+            return Ok(Exit::Success);
+        }
         PlanFormat::Text => {}
     }
     for (number, saved) in document.plans.into_iter().enumerate() {
@@ -166,5 +185,6 @@ fn print_outline(outline: &FileOutline, args: &ShowArgs, env: &mut Env) {
         PlanFormat::Markdown => env.print_data(outline.to_markdown(args.max_chars).as_str()),
         PlanFormat::Html => env.print_data(outline.to_html().as_str()),
         PlanFormat::Summary => env.print_data(outline.to_summary().as_str()),
+        PlanFormat::Sarif | PlanFormat::Junit => {}
     }
 }

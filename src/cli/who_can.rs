@@ -51,6 +51,7 @@ fn answer_for_cluster(
 ) -> Result<Vec<AnswerJson>, CommandError> {
     let renderer = QueryRenderer {
         cluster: &target.label,
+        cluster_name: target.name.as_deref(),
         state: &target.state,
         policy_index: &target.policy_index,
         style: env.stdout_style(),

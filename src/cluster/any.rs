@@ -8,7 +8,7 @@ use super::{
     AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, LeaseClient, ReadCluster, UserInfo,
     WriteCluster, WriteOutcome,
 };
-use crate::access::Request;
+use crate::access::{Request, check_nested_aggregation};
 use crate::guard::NodeSample;
 use crate::names::ObjectKey;
 use crate::plan::AccessProbe;
@@ -39,10 +39,12 @@ impl AnyCluster {
 
 impl ReadCluster for AnyCluster {
     async fn read_state(&self) -> Result<State, ClusterError> {
-        match self {
-            Self::Live(cluster) => cluster.read_state().await,
-            Self::Snapshot(cluster) => cluster.read_state().await,
-        }
+        let state = match self {
+            Self::Live(cluster) => cluster.read_state().await?,
+            Self::Snapshot(cluster) => cluster.read_state().await?,
+        };
+        check_nested_aggregation(&state)?;
+        Ok(state)
     }
 
     async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {

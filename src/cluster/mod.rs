@@ -41,7 +41,7 @@ use serde_json::Value;
 use settings::{TimeLimit, duration_text};
 use thiserror::Error;
 
-use crate::access::Request;
+use crate::access::{Request, TooManyNestedRoles};
 use crate::diagnostic::{Diagnostic, Excerpt, InternalError};
 use crate::files::ContainmentError;
 use crate::guard::NodeSample;
@@ -220,6 +220,8 @@ pub(crate) enum ClusterError {
     #[error("the snapshot {file} was changed after it was read")]
     SnapshotChanged { file: String },
     #[error(transparent)]
+    NestedAggregation(#[from] TooManyNestedRoles),
+    #[error(transparent)]
     Internal(#[from] InternalError),
 }
 
@@ -343,6 +345,9 @@ impl ClusterError {
             }
             Self::SnapshotNotWritten { help, .. } => (*help).to_owned(),
             Self::SnapshotChanged { .. } => "plan again".to_owned(),
+            Self::NestedAggregation(_) => {
+                "list their rules instead, or select ClusterRoles that are not aggregated".to_owned()
+            }
             Self::UnexpectedStatus { status: 429 | 500..=599, .. } => {
                 "the API server, or a proxy in front of it, is overloaded or failing: try again later".to_owned()
             }

@@ -3,11 +3,11 @@
 use std::fmt;
 
 macro_rules! lint_ids {
-    ($($(#[$comment:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[doc = $description:literal])* $variant:ident = $name:literal,)*) => {
         /// The stable name of a warning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum LintId {
-            $($(#[$comment])* $variant,)*
+            $($(#[doc = $description])* $variant,)*
         }
 
         impl LintId {
@@ -16,6 +16,13 @@ macro_rules! lint_ids {
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Returns a sentence about what the warning means.
+            pub(crate) fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($description),*).trim_ascii(),)*
                 }
             }
         }
@@ -102,6 +109,9 @@ mod tests {
         for id in LintId::ALL {
             assert!(id.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{id}");
             assert_eq!(LintId::parse(id.name()), Some(*id));
+            let description = id.description();
+            assert!(description.starts_with(|c: char| c.is_ascii_uppercase() || c == '`'), "{id}: {description}");
+            assert!(description.ends_with('.') && !description.contains("  "), "{id}: {description}");
         }
         assert_eq!(LintId::parse("unknown"), None);
     }

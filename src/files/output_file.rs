@@ -3,7 +3,7 @@
 //! A regular file is replaced atomically: a temporary file with a random name, which only its owner can read, is written
 //! in the same directory, synced and renamed. A full disk or a kill leaves the old file. A link is followed to its
 //! target. An existing file keeps its mode; a new plan, snapshot or backup gets the mode 0600, because it shows who has
-//! access to what. Devices and pipes are written directly.
+//! access to what, and a new file of metrics 0644. Devices and pipes are written directly.
 
 #![expect(clippy::disallowed_methods, reason = "the only module that writes files")]
 
@@ -31,6 +31,10 @@ pub(crate) enum OutputKind {
     Signature,
     /// Lines of JSON, which are appended.
     Events,
+    /// Metrics of Prometheus.
+    Metrics,
+    /// A man page.
+    ManPage,
 }
 
 impl OutputKind {
@@ -44,6 +48,8 @@ impl OutputKind {
             // A saved plan has its keys on lines of their own.
             Self::Events => head.starts_with("{\"format-version\":"),
             Self::Signature => head.starts_with("-----BEGIN SSH SIGNATURE-----"),
+            Self::Metrics => head.starts_with("# HELP rolecall_"),
+            Self::ManPage => head.contains("\n.TH rolecall"),
             Self::Snapshot => {
                 head.starts_with("# rolecall snapshot, taken ")
                     || is_json_with("\"kind\": \"List\"")
@@ -58,6 +64,8 @@ impl OutputKind {
             Self::Snapshot => "a snapshot of rolecall",
             Self::Signature => "a signature",
             Self::Events => "a file of events",
+            Self::Metrics => "a file of rolecall's metrics",
+            Self::ManPage => "a man page of rolecall",
         }
     }
 }
@@ -136,7 +144,7 @@ pub(crate) fn write_output(path: &Path, text: &str, kind: OutputKind, inputs: &I
     if existing.is_some() && !may_overwrite(&target, kind)? {
         return Err(OutputError::OtherKind(kind));
     }
-    replace(&target, text, existing.as_ref())
+    replace(&target, text, existing.as_ref(), kind)
 }
 
 /// Opens a file that lines of JSON are appended to. `path` is absolute. A new file can be read only by its owner.
@@ -169,7 +177,7 @@ pub(crate) fn open_for_append(path: &Path, inputs: &InputFiles) -> Result<fs::Fi
 pub(crate) fn replace_input(path: &Path, text: &str) -> Result<(), OutputError> {
     let target = follow_links(path)?;
     let existing = existing_file(&target)?;
-    replace(&target, text, existing.as_ref())
+    replace(&target, text, existing.as_ref(), OutputKind::Snapshot)
 }
 
 /// Writes a new file `STEM.yaml` that only its owner can read, and returns its path. Adds a number to the name if it is
@@ -285,12 +293,20 @@ fn may_overwrite(target: &Path, kind: OutputKind) -> Result<bool, OutputError> {
     Ok(head.is_empty() || kind.is_written_by_rolecall(&String::from_utf8_lossy(&head)))
 }
 
-fn replace(target: &Path, text: &str, existing: Option<&Metadata>) -> Result<(), OutputError> {
+fn replace(target: &Path, text: &str, existing: Option<&Metadata>, kind: OutputKind) -> Result<(), OutputError> {
     if existing.is_some_and(|metadata| !metadata.is_file()) {
         return Err(OutputError::NotRegular);
     }
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = write_temporary(folder, text, existing)?;
+    #[cfg(unix)]
+    if existing.is_none() && matches!(kind, OutputKind::Metrics | OutputKind::ManPage) {
+        // Other users read them: the collector of metrics, and `man`.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        temporary.as_file().set_permissions(mode)?;
+    }
+    #[cfg(not(unix))]
+    let _ = kind;
     temporary.persist(target).map_err(|error| error.error)?;
     sync_folder(folder);
     Ok(())

@@ -21,6 +21,8 @@ pub(crate) struct InvariantViolation {
     /// The same place as a span; `None` for a saved plan, which has no policy sources.
     pub(crate) span: Option<Span>,
     pub(crate) description: Option<String>,
+    pub(crate) subject: InvariantSubject,
+    pub(crate) claim: Assertion,
     /// The invariant as a sentence.
     pub(crate) invariant: String,
     pub(crate) violators: Vec<Violator>,
@@ -90,8 +92,15 @@ fn check_invariant(checker: &InvariantChecker<'_, '_>, invariant: &ResolvedInvar
     }
     let invariant =
         format!("{} {}", format_subject(subject), format_assertion(claim, &checker.access.state().resources));
-    let (location, span, description) = (location.clone(), *span, description.clone());
-    (!violators.is_empty()).then_some(InvariantViolation { location, span, description, invariant, violators })
+    (!violators.is_empty()).then(|| InvariantViolation {
+        location: location.clone(),
+        span: *span,
+        description: description.clone(),
+        subject: subject.clone(),
+        claim: claim.clone(),
+        invariant,
+        violators,
+    })
 }
 
 fn format_subject(subject: &InvariantSubject) -> String {

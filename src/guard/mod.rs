@@ -17,6 +17,7 @@ mod pattern_matches;
 mod removals;
 mod risk;
 mod static_check;
+mod static_escalations;
 #[cfg(test)]
 mod tests;
 mod violator;
@@ -30,4 +31,5 @@ pub(crate) use nodes::NodeSample;
 pub(crate) use pattern_matches::PatternMatches;
 pub(crate) use risk::{GuardKind, Risk, UnevaluatedGuard};
 pub(crate) use static_check::{check_invariants_statically, roles_not_checked_statically};
+pub(crate) use static_escalations::{PolicyEscalation, find_escalations_statically};
 pub(crate) use violator::Violator;

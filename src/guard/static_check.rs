@@ -14,7 +14,7 @@ use super::invariants::{InvariantViolation, check_invariants};
 use crate::access::{AccessView, Aggregation};
 use crate::diagnostic::Diagnostic;
 use crate::names::ObjectKey;
-use crate::plan;
+use crate::plan::{self, Plan};
 use crate::policy::{Assertion, NamespaceSelector, Policy, PolicyIndex, RoleRefSpec, applies_to_cluster};
 use crate::state::State;
 use crate::state::object::Role;
@@ -36,13 +36,8 @@ pub(crate) fn check_invariants_statically(
     if prohibitions.invariants.is_empty() {
         return Ok(Vec::new());
     }
-    let clusters: Vec<Option<&str>> = if policy.clusters.is_empty() {
-        vec![None]
-    } else {
-        policy.clusters.keys().map(String::as_str).map(Some).collect()
-    };
     let mut violations: Vec<InvariantViolation> = Vec::new();
-    for cluster in clusters {
+    for cluster in cluster_names(policy) {
         for violation in check_cluster(&prohibitions, cluster, now)? {
             if !violations.iter().any(|known| known.location == violation.location) {
                 violations.push(violation);
@@ -57,21 +52,46 @@ fn check_cluster(
     cluster: Option<&str>,
     now: Timestamp,
 ) -> Result<Vec<InvariantViolation>, Vec<Diagnostic>> {
-    let policy = keep_static_parts(policy, cluster);
-    let mut empty = State { namespaces: named_namespaces(&policy), ..State::default() };
-    empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), cluster_admin_role());
-    let plan = match plan::plan(&policy, cluster, &empty, now) {
-        Ok(plan) => plan,
-        // Other errors depend on the cluster, or `validate` has reported them already.
-        Err(errors) => {
-            let internal: Vec<Diagnostic> = errors.into_iter().filter(Diagnostic::is_internal_error).collect();
-            return if internal.is_empty() { Ok(Vec::new()) } else { Err(internal) };
-        }
+    let Some(StaticCluster { plan, after, policy_index }) = StaticCluster::new(policy, cluster, now)? else {
+        return Ok(Vec::new());
     };
-    let after = plan.state_after(&empty).map_err(|error| vec![plan::invalid_object_error(error).into()])?;
-    let policy_index = PolicyIndex::from_policy(&policy, cluster, &empty, now);
     let access = AccessView::new(&after, Aggregation::Reconciled);
     Ok(check_invariants(&plan.invariants, &policy_index, &access))
+}
+
+/// What a policy alone decides about a cluster.
+pub(super) struct StaticCluster {
+    plan: Plan,
+    pub(super) after: State,
+    pub(super) policy_index: PolicyIndex,
+}
+
+impl StaticCluster {
+    /// `None` if it cannot be planned without the cluster.
+    ///
+    /// # Errors
+    /// If planning fails because of a bug.
+    pub(super) fn new(policy: &Policy, cluster: Option<&str>, now: Timestamp) -> Result<Option<Self>, Vec<Diagnostic>> {
+        let policy = keep_static_parts(policy, cluster);
+        let mut empty = State { namespaces: named_namespaces(&policy), ..State::default() };
+        empty.roles.insert(ObjectKey::cluster_role(CLUSTER_ADMIN), cluster_admin_role());
+        let plan = match plan::plan(&policy, cluster, &empty, now) {
+            Ok(plan) => plan,
+            // Other errors depend on the cluster, or `validate` has reported them already.
+            Err(errors) => {
+                let internal: Vec<Diagnostic> = errors.into_iter().filter(Diagnostic::is_internal_error).collect();
+                return if internal.is_empty() { Ok(None) } else { Err(internal) };
+            }
+        };
+        let after = plan.state_after(&empty).map_err(|error| vec![plan::invalid_object_error(error).into()])?;
+        let policy_index = PolicyIndex::from_policy(&policy, cluster, &empty, now);
+        Ok(Some(Self { plan, after, policy_index }))
+    }
+}
+
+/// Returns the clusters of the policy. A policy without `[clusters]` is for one without a name.
+pub(super) fn cluster_names(policy: &Policy) -> Vec<Option<&str>> {
+    if policy.clusters.is_empty() { vec![None] } else { policy.clusters.keys().map(String::as_str).map(Some).collect() }
 }
 
 /// Returns the policy without the parts that depend on the roles and namespaces of the cluster.

@@ -1,5 +1,7 @@
 //! A cluster and the plan for it. `plan`, `apply`, `drift` and `restore` have this in common.
 
+use std::collections::BTreeSet;
+
 use super::command_error::CommandError;
 use super::missing_permissions;
 use super::observer::{EventKind, Observer};
@@ -31,6 +33,8 @@ pub(crate) struct ClusterPlan {
     /// The invariants that the plan violates.
     pub(crate) violations: Vec<InvariantViolation>,
     pub(crate) facts: ClusterFacts,
+    /// The subjects with full access that no policy manages; `None` if they were not looked for.
+    pub(crate) unmanaged_admins: Option<BTreeSet<String>>,
     /// The permissions that the caller lacks for the writes.
     pub(crate) missing_permissions: Vec<MissingPermission>,
     /// The result of the guards.
@@ -75,6 +79,7 @@ impl ClusterPlan {
             policy_index,
             violations,
             facts,
+            unmanaged_admins: None,
             missing_permissions,
             guard_report,
             pattern_matches: PatternMatches::default(),
@@ -90,8 +95,9 @@ pub(crate) fn plan_document(
     cluster_plans: &[ClusterPlan],
     sources: &SourceMap,
 ) -> Result<PlanDocument, SerializeError> {
-    let plan_json = |cluster_plan: &ClusterPlan| {
-        PlanJson::new(
+    let plan_json = |cluster_plan: &ClusterPlan| PlanJson {
+        unmanaged_admins: cluster_plan.unmanaged_admins.clone(),
+        ..PlanJson::new(
             &cluster_plan.plan,
             &cluster_plan.digest,
             (&cluster_plan.label, cluster_plan.cluster_name.as_deref()),

@@ -23,6 +23,7 @@ mod plan_clusters;
 mod policy_commit;
 pub(crate) mod question;
 mod restore;
+mod run_author;
 mod same_cluster;
 mod saved_plan;
 mod target;
@@ -41,6 +42,7 @@ pub(crate) use observer::{ClusterTag, EventKind, LeaseState, NoteLevel, Observer
 pub(crate) use plan_clusters::{PlanDepth, PlanSet, PlanSettings, plan_clusters};
 pub(crate) use policy_commit::policy_commit;
 pub(crate) use restore::{RestoreSettings, plan_cluster_restore};
+pub(crate) use run_author::RunAuthor;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use saved_plan::parse_saved_plan;
 pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan, parse_plan_document};

@@ -21,7 +21,7 @@ use super::observer::{EventKind, WorkPhase};
 use super::parallel::run_clusters;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
 use super::target::{ClusterConnection, ConnectedCluster, TargetCluster};
-use crate::access::{all_dangling, dangling_after};
+use crate::access::{all_dangling, check_nested_aggregation, dangling_after};
 use crate::cluster::any::AnyCluster;
 use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::{Diagnostic, InternalError};
@@ -65,8 +65,10 @@ impl PlanSet {
 /// How much of a plan is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlanDepth {
-    /// The changes only, as `drift` needs them.
+    /// The changes only, as `drift` needs them, and the invariants in the current state.
     ChangesOnly,
+    /// The changes only, and the invariants in the state after them.
+    InvariantsAfterChanges,
     /// The changes, their effect on access, and the guards.
     ChangesAndAccess,
 }
@@ -78,6 +80,8 @@ pub(crate) struct PlanSettings<'a> {
     pub(crate) allow: &'a [AllowFlag],
     /// Whether the plan has the diff of the text of aws-auth.
     pub(crate) aws_auth_diff: bool,
+    /// Whether to look for subjects with full access that no policy manages.
+    pub(crate) unmanaged_admins: bool,
 }
 
 /// Selects clusters of the policy, which has its relative paths in the given directory.
@@ -277,7 +281,7 @@ impl Planner<'_> {
         let connected = target.connect().await?;
         let facts = async {
             match self.settings.depth {
-                PlanDepth::ChangesOnly => ClusterFacts::default(),
+                PlanDepth::ChangesOnly | PlanDepth::InvariantsAfterChanges => ClusterFacts::default(),
                 PlanDepth::ChangesAndAccess => read_cluster_facts(&connected.cluster).await,
             }
         };
@@ -313,7 +317,7 @@ fn plan_target(
     is_only_cluster: bool,
     context: &OpsContext,
 ) -> Result<ClusterPlan, CommandError> {
-    let PlanSettings { depth, allow, aws_auth_diff } = *settings;
+    let PlanSettings { depth, allow, aws_auth_diff, unmanaged_admins } = *settings;
     let ObservedCluster { connected, mut state, facts } = observed;
     let ConnectedCluster { label, cluster, namespace: _, observer } = connected;
     let declared = loaded.policy.lint.resources.iter().map(|resource| resource.value.clone());
@@ -322,12 +326,20 @@ fn plan_target(
         .map_err(|diagnostics| CommandError::new(loaded.policy.sources.clone(), diagnostics))?;
     let (mut guard_report, mut missing_permissions) = (GuardReport::default(), Vec::new());
     // Building the state after the plan is expensive, so it is skipped for a plan without changes.
-    let needs_after = depth == PlanDepth::ChangesAndAccess && !plan.is_empty();
+    let needs_after = match depth {
+        PlanDepth::ChangesOnly => false,
+        PlanDepth::InvariantsAfterChanges => !plan.is_empty() && !plan.invariants.is_empty(),
+        PlanDepth::ChangesAndAccess => !plan.is_empty(),
+    };
     let after = needs_after.then(|| plan.state_after(&state)).transpose().map_err(|error| after_state_error(&error))?;
     let resulting_state = after.as_ref().unwrap_or(&state);
+    check_nested_aggregation(resulting_state).map_err(|error| {
+        let error = Diagnostic::error(format!("after the plan, {error}"));
+        CommandError::from_diagnostic(error.with_help("list the rules of the roles instead"))
+    })?;
     // The access in both states is computed at most once.
     let comparison = LazyCell::new(|| AccessComparison::new(&state, resulting_state));
-    if needs_after {
+    if needs_after && depth == PlanDepth::ChangesAndAccess {
         let principal_names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
         plan.record_access_changes(&comparison, &principal_names);
         plan.aws_auth_diff = aws_auth_diff.then(|| plan::aws_auth_diff(&state, resulting_state));
@@ -367,6 +379,10 @@ fn plan_target(
         policy_index = PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, context.now);
         violations = guard::check_invariants(&plan.invariants, &policy_index, &comparison.after_access);
     }
+    let unmanaged_admins = unmanaged_admins.then(|| {
+        let policy_index = PolicyIndex::from_policy(&loaded.policy, target.name.as_deref(), &state, context.now);
+        plan::unmanaged_admins(&comparison.live_access, &policy_index)
+    });
     drop(comparison);
     let aggregated_roles = AggregatedRoles::new(&plan, &state);
     let digest = report::digest(&plan)?;
@@ -387,6 +403,7 @@ fn plan_target(
         policy_index,
         violations,
         facts,
+        unmanaged_admins,
         missing_permissions,
         guard_report,
         pattern_matches,

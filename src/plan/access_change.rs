@@ -4,7 +4,8 @@
 //! filled in the aggregated ClusterRoles; otherwise a delay of the controller would be shown as a change of the plan.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
 
 use super::access_severity::sort_severe_changes_first;
@@ -87,6 +88,9 @@ pub(crate) struct EscalationSummary {
     pub(crate) name: String,
     /// The path as text: what it leads to and through which objects.
     pub(crate) path: String,
+    /// What grants the path, without the namespaces of RoleBindings with the same name but the first. Empty if it follows
+    /// from the username or the groups of the subject.
+    pub(crate) granted_by: Vec<GrantedBy>,
 }
 
 impl Plan {
@@ -235,6 +239,38 @@ impl GrantedBy {
 
 impl EscalationSummary {
     pub(crate) fn from_path(path: &EscalationPath<'_>) -> Self {
-        Self { name: path.name().to_owned(), path: path.to_string() }
+        let granted_by = match path {
+            EscalationPath::Rules { granted_by, .. } => {
+                one_of_each_name(granted_by.iter().map(GrantedBy::from_grant_source))
+            }
+            EscalationPath::Identity(_) => Vec::new(),
+        };
+        Self { name: path.name().to_owned(), path: path.to_string(), granted_by }
+    }
+}
+
+/// Keeps the first of the bindings that have the same name and role in several namespaces.
+fn one_of_each_name(sources: impl Iterator<Item = GrantedBy>) -> Vec<GrantedBy> {
+    let mut names = BTreeSet::new();
+    let is_new = |source: &GrantedBy| {
+        names.insert(match source {
+            GrantedBy::Group { group } => (group.clone(), None),
+            GrantedBy::Binding { binding, role } => {
+                (binding.name().to_owned(), Some((role.kind(), role.name().to_owned())))
+            }
+        })
+    };
+    sources.filter(is_new).collect()
+}
+
+impl fmt::Display for GrantedBy {
+    /// Without the namespaces of a binding and a role, which are one of several.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group { group } => write!(f, "group {group}"),
+            Self::Binding { binding, role } => {
+                write!(f, "{} {} to {} {}", binding.kind().as_str(), binding.name(), role.kind().as_str(), role.name())
+            }
+        }
     }
 }

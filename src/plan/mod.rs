@@ -29,6 +29,7 @@ mod staleness;
 mod state_after;
 mod step_check;
 mod token_wait;
+mod unmanaged_admins;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,6 +56,7 @@ pub(crate) use resolved_invariant::{
 pub(crate) use restore::{AppliedWrites, plan_restore, undo_aws_auth_write};
 pub(crate) use step_check::{check_steps, check_waits};
 pub(crate) use token_wait::{TokenWait, format_duration};
+pub(crate) use unmanaged_admins::unmanaged_admins;
 
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;

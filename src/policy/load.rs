@@ -160,6 +160,9 @@ pub(crate) fn prescan_clusters(texts: &[(String, String)]) -> Option<BTreeMap<St
     (errors.is_empty() && !diagnostics.has_errors()).then_some(clusters.items)
 }
 
+/// The number of syntax errors of one file that are reported. A file that is not TOML has one for each character.
+const MAX_SYNTAX_ERRORS: usize = 1000;
+
 /// An error of the TOML parser. The ranges are relative to the parsed text.
 struct SyntaxError {
     message: String,
@@ -185,7 +188,13 @@ fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<SyntaxError> {
         let first_definition = definitions.and_then(|all| all.first_before(range.start));
         Some(SyntaxError { message: error.message().replace('\n', ", "), range, first_definition })
     };
-    errors.iter().filter_map(convert).collect()
+    let mut converted = errors.iter().filter_map(convert);
+    let mut all: Vec<SyntaxError> = converted.by_ref().take(MAX_SYNTAX_ERRORS).collect();
+    if let Some(mut next) = converted.next() {
+        next.message = format!("{} more errors from here on", 1 + converted.count());
+        all.push(next);
+    }
+    all
 }
 
 /// Parses the files and merges them. `chunks` has the ranges of each file that are parsed one after the other.

@@ -156,7 +156,7 @@ enum LineDetail {
 }
 
 fn row_lines(change: &AccessChangeJson, detail: LineDetail) -> Vec<MarkdownText> {
-    let escalations = change.escalations.iter().map(|EscalationJson { name, path, severity }| {
+    let escalations = change.escalations.iter().map(|EscalationJson { name, path, severity, .. }| {
         let sign = if *severity == AccessSeverityJson::Critical { "🔴 {}: {}" } else { "🟠 {}: {}" };
         MarkdownText::template(sign, [MarkdownText::code(name), MarkdownText::short_prose(path, MAX_MESSAGE)])
     });

@@ -125,11 +125,15 @@ fn render_grant(allowed: &AllowedRequests, explain: bool, renderer: &QueryRender
     out
 }
 
-pub(crate) fn access_report_json(rows: &[AccessReportRow]) -> Vec<AccessRowJson> {
+pub(crate) fn access_report_json(cluster: &str, rows: &[AccessReportRow]) -> Vec<AccessRowJson> {
+    let escalation_json = |subjects: &[AffectedSubject], summary: &EscalationSummary| {
+        let subjects: Vec<&str> = subjects.iter().map(|affected| affected.subject.as_str()).collect();
+        EscalationJson::new(cluster, &subjects, summary)
+    };
     let row_json = |AccessReportRow { subjects, access }: &AccessReportRow| AccessRowJson {
         subjects: subjects.iter().map(SubjectJson::from).collect(),
         permissions: access.allowed.iter().map(PermissionJson::from).collect(),
-        escalations: access.escalations.iter().map(EscalationJson::from).collect(),
+        escalations: access.escalations.iter().map(|summary| escalation_json(subjects, summary)).collect(),
     };
     rows.iter().map(row_json).collect()
 }

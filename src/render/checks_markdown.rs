@@ -21,7 +21,7 @@ pub(super) fn refusal_lines(facts: &PlanFacts<'_>) -> MarkdownText {
         } else {
             MarkdownText::default()
         };
-        for FailedInvariantJson { location, description, invariant, violations } in &plan.failed_invariants {
+        for FailedInvariantJson { id: _, location, description, invariant, violations } in &plan.failed_invariants {
             let name = description.as_ref().unwrap_or(invariant);
             let because = violations.first().map(|violation| {
                 MarkdownText::template(
@@ -42,7 +42,7 @@ pub(super) fn refusal_lines(facts: &PlanFacts<'_>) -> MarkdownText {
                 ],
             ));
         }
-        for GuardFindingJson { guard, subject: _, message, notes: _, allow } in &plan.guards.refused {
+        for GuardFindingJson { id: _, guard, subject: _, message, notes: _, allow } in &plan.guards.refused {
             let accept = allow.as_ref().map(|allow| {
                 let flag = format!("--allow {}", shell_word(allow));
                 MarkdownText::template(". To accept exactly this: {}", [MarkdownText::short_code(&flag, MAX_MESSAGE)])
@@ -78,7 +78,7 @@ pub(super) fn check_sections(facts: &PlanFacts<'_>) -> Vec<PageSection> {
 fn check_section(plan: &PlanJson, has_clusters: bool) -> Option<PageSection> {
     let guards = &plan.guards;
     let mut items = Vec::new();
-    for FailedInvariantJson { location, description, invariant, violations } in &plan.failed_invariants {
+    for FailedInvariantJson { id: _, location, description, invariant, violations } in &plan.failed_invariants {
         items.push(invariant_line("- ⛔ invariant {} ({})\n", description.as_ref(), invariant, location));
         for violation in violations.iter().take(MAX_VIOLATIONS) {
             let path = violation.path.iter().map(|part| MarkdownText::code(part));

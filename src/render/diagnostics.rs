@@ -1,6 +1,8 @@
 //! Diagnostics as text in the style of rustc: the message, the source lines with the span underlined, and the notes.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::style::TextStyle;
 use super::terminal_text::TerminalText;
@@ -41,6 +43,21 @@ pub(crate) fn render_diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap
     TerminalText::from_rendered_lines(&out)
 }
 
+/// The maximum length of source lines that are given to the renderer, in bytes. It reads a line several times.
+const MAX_EXCERPT: usize = 4096;
+/// The bytes before and after the spans that remain of a longer excerpt.
+const CONTEXT: usize = 200;
+
+/// Returns the lines, or the part of long lines around the spans.
+fn cut(text: &str, lines: Range<usize>, spans: Range<usize>) -> Range<usize> {
+    if lines.len() <= MAX_EXCERPT {
+        return lines;
+    }
+    let start = text.floor_char_boundary(spans.start.saturating_sub(CONTEXT)).max(lines.start);
+    let end = spans.end.min(start + MAX_EXCERPT) + CONTEXT;
+    start..text.ceil_char_boundary(end).min(lines.end)
+}
+
 /// A span of a file and its label.
 type FileAnnotation<'a> = (Span, &'a str, AnnotationKind);
 
@@ -68,12 +85,26 @@ fn diagnostic_group<'a>(diagnostic: &'a Diagnostic, sources: &'a SourceMap) -> G
             // The renderer reads the whole source, so it gets only the lines from the first span to the last.
             let start = annotations.iter().map(|(span, ..)| span.range().start).min().unwrap_or_default();
             let end = annotations.iter().map(|(span, ..)| span.range().end).max().unwrap_or_default();
-            let (excerpt, line) = sources.lines(file, start..end);
-            let mut snippet = Snippet::source(sources.text(file).get(excerpt.clone()).unwrap_or_default())
-                .path(escape_control(sources.name(file)))
-                .line_start(line);
+            let (lines, line) = sources.lines(file, start..end);
+            let excerpt = cut(sources.text(file), lines.clone(), start..end);
+            let path = escape_control(sources.name(file));
+            let mut snippet =
+                Snippet::source(sources.text(file).get(excerpt.clone()).unwrap_or_default()).line_start(line);
+            if excerpt == lines {
+                snippet = snippet.path(path);
+            } else {
+                // The renderer would count the column in the text that is left.
+                let first = annotations
+                    .iter()
+                    .find(|(_, _, kind)| matches!(kind, AnnotationKind::Primary))
+                    .or(annotations.first());
+                let location = first.map(|(span, ..)| sources.location(*span));
+                let (line, column) = location.map_or((line, 1), |location| (location.line, location.column));
+                group = group.element(Origin::path(path).line(line).char_column(column));
+            }
             for (span, label, kind) in annotations {
-                let range = span.range().start - excerpt.start..span.range().end - excerpt.start;
+                let in_excerpt = |at: usize| at.clamp(excerpt.start, excerpt.end) - excerpt.start;
+                let range = in_excerpt(span.range().start)..in_excerpt(span.range().end);
                 let label = Some(escape_control(label)).filter(|label| !label.is_empty());
                 snippet = snippet.annotation(kind.span(range).label(label));
             }

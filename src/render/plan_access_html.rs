@@ -114,7 +114,7 @@ fn change_row(first: &AccessChangeJson, changes: &RowChanges<'_>) -> PageHtml {
             PageHtml::concat([prefix.clone(), subject_html(subject, principal_name.as_deref())])
         })
     });
-    let paths = escalations.iter().map(|EscalationJson { name, path, severity }| {
+    let paths = escalations.iter().map(|EscalationJson { name, path, severity, .. }| {
         PageHtml::template(
             "<li>{} escalation path <code>{}</code>: {}</li>\n",
             [severity_html(severity.name()), PageHtml::text(name), PageHtml::text(path)],

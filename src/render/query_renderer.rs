@@ -15,6 +15,8 @@ const LABEL_WIDTH: usize = 14;
 /// What the text of an answer needs besides the answer.
 pub(crate) struct QueryRenderer<'a> {
     pub(crate) cluster: &'a str,
+    /// The name of the cluster in the policy.
+    pub(crate) cluster_name: Option<&'a str>,
     pub(crate) state: &'a State,
     pub(crate) policy_index: &'a PolicyIndex,
     pub(crate) style: TextStyle,
@@ -34,7 +36,12 @@ impl QueryRenderer<'_> {
     }
 
     pub(crate) fn cluster(&self) -> AnswerContext<'_> {
-        AnswerContext { label: self.cluster, state: self.state, policy_index: self.policy_index }
+        AnswerContext {
+            label: self.cluster,
+            name: self.cluster_name,
+            state: self.state,
+            policy_index: self.policy_index,
+        }
     }
 
     /// `access.toml:12`, `policy other` or `unmanaged`.

@@ -221,7 +221,7 @@ impl ClusterPage<'_> {
                 .iter()
                 .map(|subject| subject_html(&subject.subject, subject.principal_name.as_deref()))
                 .collect();
-            let paths = row.escalations.iter().map(|EscalationJson { name, path, severity: _ }| {
+            let paths = row.escalations.iter().map(|EscalationJson { name, path, .. }| {
                 PageHtml::template("<li><code>{}</code>: {}</li>\n", [PageHtml::text(name), PageHtml::text(path)])
             });
             let worst = row.escalations.first().map(|path| severity_html(path.severity.name()));

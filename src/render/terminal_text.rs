@@ -117,7 +117,7 @@ pub(super) fn escape_command_marks(text: &str) -> String {
 
 /// Escapes what GitHub Actions takes for a workflow command: a line that starts with `::`, also after spaces, and `##[`
 /// anywhere (actions/runner, `ActionCommand.cs`). Azure Pipelines and TeamCity read `##vso[` and `##teamcity[`.
-fn escape_commands(line: &str) -> String {
+pub(super) fn escape_commands(line: &str) -> String {
     let mut line = escape_command_marks(line);
     let start = line.len() - line.trim_start().len();
     // `:::` is in front of a file name in diagnostics. The runner does not read it as a command.

@@ -1,11 +1,13 @@
 //! The permissions of subjects, and how a plan changes them.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{ObjectJson, SubjectJson};
+use super::finding_id::FindingId;
 use super::requests::RequestsJson;
 use crate::plan::{AccessChange, AccessSeverity, AllowedRequests, EscalationSummary, GrantedBy, PermissionSummary};
 
@@ -67,10 +69,12 @@ impl From<AccessSeverity> for AccessSeverityJson {
     }
 }
 
-impl From<&AccessChange> for AccessChangeJson {
-    fn from(change: &AccessChange) -> Self {
+impl AccessChangeJson {
+    pub(super) fn new(cluster: &str, change: &AccessChange) -> Self {
         let AccessChange { subjects, diff, gain_summary, loss_summary } = change;
-        let mut escalations: Vec<EscalationJson> = diff.escalations.iter().map(EscalationJson::from).collect();
+        let names: Vec<&str> = subjects.iter().map(|affected| affected.subject.as_str()).collect();
+        let mut escalations: Vec<EscalationJson> =
+            diff.escalations.iter().map(|summary| EscalationJson::new(cluster, &names, summary)).collect();
         escalations.sort_by_key(|escalation| Reverse(escalation.severity));
         let severities = escalations.iter().map(|escalation| escalation.severity);
         let severity = severities.fold(change.severity().into(), Ord::max);
@@ -160,17 +164,40 @@ impl From<&GrantedBy> for GrantSourceJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct EscalationJson {
+    /// Identifies the same path in other outputs and in later runs: the cluster, the name, and what grants the path. If
+    /// no binding grants it, the subjects.
+    #[serde(default)]
+    pub(crate) id: FindingId,
     /// The kind of the escalation path, such as `nodes-proxy`. Stable across versions.
     pub(crate) name: String,
     /// A description: the permission that opens the path and the access it leads to.
     pub(crate) path: String,
     /// `critical` if the path leads to everything in the cluster.
     pub(crate) severity: AccessSeverityJson,
+    /// The bindings and roles that grant the path. Of the RoleBindings with one name, one namespace. Empty if the path
+    /// follows from the username or a group of the subject.
+    #[serde(default)]
+    pub(crate) granted_by: Vec<GrantSourceJson>,
 }
 
-impl From<&EscalationSummary> for EscalationJson {
-    fn from(summary: &EscalationSummary) -> Self {
-        let EscalationSummary { name, path } = summary;
-        Self { name: name.clone(), path: path.clone(), severity: summary.severity().into() }
+impl EscalationJson {
+    /// `cluster` is its name, and `subjects` are those that have the path.
+    pub(crate) fn new(cluster: &str, subjects: &[&str], summary: &EscalationSummary) -> Self {
+        let EscalationSummary { name, path, granted_by } = summary;
+        let grants: Vec<String> = granted_by.iter().map(ToString::to_string).collect();
+        let mut parts = vec![cluster, name.as_str()];
+        if grants.is_empty() {
+            let sorted: BTreeSet<&str> = subjects.iter().copied().collect();
+            parts.extend(sorted);
+        } else {
+            parts.extend(grants.iter().map(String::as_str));
+        }
+        Self {
+            id: FindingId::new("escalation", &parts),
+            name: name.clone(),
+            path: path.clone(),
+            severity: summary.severity().into(),
+            granted_by: granted_by.iter().map(GrantSourceJson::from).collect(),
+        }
     }
 }

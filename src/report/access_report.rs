@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::FormatVersion;
 use super::access::EscalationJson;
-use super::answers::{IdentityJson, ManagedByJson};
+use super::answers::IdentityJson;
 use super::change::ChangeJson;
 use super::common::{LocationJson, ObjectJson, SubjectJson};
 use super::diagnostic::DiagnosticJson;
 use super::guard::FailedInvariantJson;
+use super::managed_by::ManagedByJson;
 use super::who_can_answer::GrantLimitJson;
 use crate::access::SubjectQuery;
 use crate::guard::InvariantViolation;
@@ -236,10 +237,14 @@ pub(crate) struct DriftReportJson {
 }
 
 impl DriftReportJson {
-    pub(crate) fn new(plan: &Plan, violations: &[InvariantViolation]) -> Self {
+    /// `cluster` is its name in identifiers.
+    pub(super) fn new(cluster: &str, plan: &Plan, violations: &[InvariantViolation]) -> Self {
         Self {
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
-            failed_invariants: violations.iter().map(FailedInvariantJson::from).collect(),
+            failed_invariants: violations
+                .iter()
+                .map(|violation| FailedInvariantJson::new(cluster, violation))
+                .collect(),
         }
     }
 }

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::FormatVersion;
 use super::access::{EscalationJson, PermissionJson};
-use super::common::{LocationJson, ObjectJson, RuleJson, SectionJson, SubjectJson};
+use super::common::{ObjectJson, RuleJson, SubjectJson};
 use super::diagnostic::DiagnosticJson;
+use super::managed_by::{EntryJson, ManagedByJson, ManagedObjectJson};
 use super::who_can_answer::{PrincipalJson, WhoCanAnswerJson};
 use crate::access::{
     AllowedVariant, Authentication, CanAnswer, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity,
@@ -14,7 +15,7 @@ use crate::access::{
 };
 use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
-use crate::policy::{ManagedBy, PolicyIndex};
+use crate::policy::PolicyIndex;
 use crate::state::State;
 use crate::state::entry_marks::EntryMarks;
 
@@ -49,6 +50,8 @@ pub(crate) enum AnswerJson {
 #[derive(Clone, Copy)]
 pub(crate) struct AnswerContext<'a> {
     pub(crate) label: &'a str,
+    /// The name of the cluster in the policy.
+    pub(crate) name: Option<&'a str>,
     pub(crate) state: &'a State,
     pub(crate) policy_index: &'a PolicyIndex,
 }
@@ -168,49 +171,6 @@ pub(crate) struct IdentityJson {
     pub(crate) entry: Option<EntryJson>,
 }
 
-/// An entry of aws-auth.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct EntryJson {
-    /// The key of the section in the ConfigMap.
-    section: SectionJson,
-    /// The line in the text of the section, counted from 1. Null if it is not known.
-    #[schemars(range(min = 1))]
-    line: Option<usize>,
-    /// The ARN as aws-auth has it, or the account ID.
-    principal: String,
-    /// The policy that manages the entry, or null if no policy does.
-    pub(crate) managed_by: Option<ManagedByJson>,
-}
-
-/// The policy that manages an object or an entry.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ManagedByJson {
-    /// This policy, and where it asks for it.
-    Location(LocationJson),
-    /// The name of another policy, or of this policy if it no longer asks for it.
-    Policy(String),
-}
-
-impl ManagedByJson {
-    /// `access.toml:12` or `policy other`.
-    pub(crate) fn text(&self) -> String {
-        match self {
-            Self::Location(LocationJson { file, line, column: _ }) => format!("{file}:{line}"),
-            Self::Policy(name) => format!("policy {name}"),
-        }
-    }
-
-    fn new(managed_by: &ManagedBy) -> Option<Self> {
-        match managed_by {
-            ManagedBy::Location(location) => Some(Self::Location(location.into())),
-            ManagedBy::Policy(name) => Some(Self::Policy(name.clone())),
-            ManagedBy::Unmanaged => None,
-        }
-    }
-}
-
 /// A grant that allows a request: a group that RBAC does not restrict, or a binding.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -236,16 +196,6 @@ pub(super) struct RuleGrantJson {
     source_role: ManagedObjectJson,
     /// The rule.
     rule: RuleJson,
-}
-
-/// An object, and the policy that manages it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-struct ManagedObjectJson {
-    /// The object.
-    object: ObjectJson,
-    /// The policy that manages it, or null if no policy does.
-    managed_by: Option<ManagedByJson>,
 }
 
 /// A grant that is close to allowing a request: a rule that differs in one part, or a binding to a role that does not
@@ -325,7 +275,10 @@ impl EscalationsAnswerJson {
     ) -> Self {
         let subject_json = |(query, paths): &(SubjectQuery, Vec<EscalationPath<'_>>)| {
             let SubjectJson { subject, principal_name } = cluster.subject(query);
-            let paths = paths.iter().map(|path| EscalationJson::from(&EscalationSummary::from_path(path))).collect();
+            let to_json = |path| {
+                EscalationJson::new(cluster.id_scope(), &[subject.as_str()], &EscalationSummary::from_path(path))
+            };
+            let paths = paths.iter().map(to_json).collect();
             SubjectEscalationsJson { subject, principal_name, paths }
         };
         let escalations = escalations.iter().map(subject_json).collect();
@@ -384,6 +337,11 @@ pub(crate) struct AccessRowJson {
 }
 
 impl AnswerContext<'_> {
+    /// The name of the cluster in identifiers of findings.
+    pub(super) fn id_scope(&self) -> &str {
+        self.name.unwrap_or(self.label)
+    }
+
     pub(super) fn subject(&self, query: &SubjectQuery) -> SubjectJson {
         let principal_name = self.policy_index.principal_name(query).map(str::to_owned);
         SubjectJson { subject: query.to_string(), principal_name }
@@ -439,7 +397,7 @@ impl AnswerContext<'_> {
         ManagedByJson::new(&self.policy_index.managed_by(self.state, key))
     }
 
-    fn object(&self, key: &ObjectKey) -> ManagedObjectJson {
+    pub(super) fn object(&self, key: &ObjectKey) -> ManagedObjectJson {
         ManagedObjectJson { object: key.into(), managed_by: self.managed_by(key) }
     }
 

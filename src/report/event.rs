@@ -215,6 +215,18 @@ pub(crate) struct CallerJson {
     pub(crate) arn: Option<String>,
 }
 
+/// Where a command runs, and the user who started it. The values come from variables of the environment, and are not checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AuthorJson {
+    /// The CI system, such as `github-actions`, or null outside of one.
+    pub(crate) ci: Option<&'static str>,
+    /// The user that the CI system names, or that is logged in on the machine. Null if it is not known.
+    pub(crate) user: Option<String>,
+    /// The page of the CI system about the run, or null.
+    pub(crate) url: Option<String>,
+}
+
 /// What an apply is made from, and who runs it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -228,6 +240,8 @@ pub(crate) struct RunJson {
     pub(crate) policy_commit: Option<String>,
     /// Who runs the apply, as the cluster authenticates them. Null for a snapshot.
     pub(crate) caller: Option<CallerJson>,
+    /// The user who started the apply, as the machine says. In a pipeline the cluster sees only the role of the pipeline.
+    pub(crate) author: AuthorJson,
     /// The number of writes of the plan.
     pub(crate) writes: usize,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{LocationJson, subject_text};
 use super::diagnostic::NoteJson;
+use super::finding_id::FindingId;
 use crate::guard::{GuardKind, GuardReport, InvariantViolation, Risk, UnevaluatedGuard, Violator};
 use crate::plan::{
     Exemption, GuardLimit, GuardLimits, InvariantSubject, NamespaceSelection, ResolvedInvariant, SavedNamespaceSelector,
@@ -27,10 +28,10 @@ pub(crate) struct GuardsJson {
     pub(crate) passed: Vec<GuardJson>,
 }
 
-impl From<&GuardReport> for GuardsJson {
-    fn from(report: &GuardReport) -> Self {
+impl GuardsJson {
+    pub(super) fn new(cluster: &str, report: &GuardReport) -> Self {
         let GuardReport { refused, allowed, not_evaluated, passed } = report;
-        let findings = |risks: &[Risk]| risks.iter().map(GuardFindingJson::from).collect();
+        let findings = |risks: &[Risk]| risks.iter().map(|risk| GuardFindingJson::new(cluster, risk)).collect();
         Self {
             refused: findings(refused),
             allowed: findings(allowed),
@@ -107,6 +108,9 @@ impl From<GuardKind> for GuardJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct GuardFindingJson {
+    /// Identifies the same risk in other outputs and in later runs.
+    #[serde(default)]
+    pub(crate) id: FindingId,
     /// The guard.
     pub(crate) guard: GuardJson,
     /// The subject that loses or gains access: an IAM ARN, `account:ID`, `user:NAME` or `sa:NAMESPACE/NAME`. Null if
@@ -120,11 +124,14 @@ pub(crate) struct GuardFindingJson {
     pub(crate) allow: Option<String>,
 }
 
-impl From<&Risk> for GuardFindingJson {
-    fn from(risk: &Risk) -> Self {
+impl GuardFindingJson {
+    fn new(cluster: &str, risk: &Risk) -> Self {
         let Risk { guard, subject, message, notes, allow } = risk;
+        let guard = GuardJson::from(*guard);
+        let about = subject.as_ref().unwrap_or(message);
         Self {
-            guard: (*guard).into(),
+            id: FindingId::new("guard", &[cluster, guard.name(), about]),
+            guard,
             subject: subject.clone(),
             message: message.clone(),
             notes: notes.iter().map(NoteJson::from).collect(),
@@ -212,29 +219,47 @@ impl From<&ResolvedInvariant> for InvariantJson {
 impl InvariantJson {
     /// The invariant as text, such as `group developers must not be able to get secrets`.
     pub(crate) fn sentence(&self) -> String {
-        let subject = match &self.subject {
-            InvariantSubjectJson::Group(name) => format!("group {name}"),
-            InvariantSubjectJson::Principal(principal) => format!("principal {}", principal.name),
-            InvariantSubjectJson::User(name) => format!("user {name}"),
-            InvariantSubjectJson::ServiceAccount(ServiceAccountJson { namespace, name }) => {
-                format!("service account {namespace}/{name}")
-            }
-            InvariantSubjectJson::EveryoneBut(exemptions) if exemptions.is_empty() => "everyone".to_owned(),
-            InvariantSubjectJson::EveryoneBut(exemptions) => {
-                let names: Vec<&str> = exemptions.iter().map(|exemption| exemption.name.as_str()).collect();
-                format!("everyone but {}", names.join(", "))
-            }
-        };
-        let action_text = |RequiredActionJson { verb, resource, name, namespace }: &RequiredActionJson| {
-            let name = name.as_ref().map(|name| format!(" named {name}")).unwrap_or_default();
-            let namespace = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-            format!("{verb} {resource}{name}{namespace}")
-        };
-        match &self.requirement {
-            RequirementJson::Can(action) => format!("{subject} must be able to {}", action_text(action)),
-            RequirementJson::Cannot(action) => format!("{subject} must not be able to {}", action_text(action)),
-            RequirementJson::CannotEscalate => format!("{subject} must not have a privilege escalation path"),
+        sentence(&self.subject, &self.requirement)
+    }
+
+    /// The identifier of a violation of the invariant in this cluster.
+    pub(super) fn id(&self, cluster: &str) -> FindingId {
+        invariant_id(cluster, self.description.as_deref(), &self.subject, &self.requirement)
+    }
+}
+
+fn invariant_id(
+    cluster: &str,
+    description: Option<&str>,
+    subject: &InvariantSubjectJson,
+    requirement: &RequirementJson,
+) -> FindingId {
+    FindingId::new("invariant", &[cluster, description.unwrap_or_default(), &sentence(subject, requirement)])
+}
+
+fn sentence(subject: &InvariantSubjectJson, requirement: &RequirementJson) -> String {
+    let subject = match subject {
+        InvariantSubjectJson::Group(name) => format!("group {name}"),
+        InvariantSubjectJson::Principal(principal) => format!("principal {}", principal.name),
+        InvariantSubjectJson::User(name) => format!("user {name}"),
+        InvariantSubjectJson::ServiceAccount(ServiceAccountJson { namespace, name }) => {
+            format!("service account {namespace}/{name}")
         }
+        InvariantSubjectJson::EveryoneBut(exemptions) if exemptions.is_empty() => "everyone".to_owned(),
+        InvariantSubjectJson::EveryoneBut(exemptions) => {
+            let names: Vec<&str> = exemptions.iter().map(|exemption| exemption.name.as_str()).collect();
+            format!("everyone but {}", names.join(", "))
+        }
+    };
+    let action_text = |RequiredActionJson { verb, resource, name, namespace }: &RequiredActionJson| {
+        let name = name.as_ref().map(|name| format!(" named {name}")).unwrap_or_default();
+        let namespace = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+        format!("{verb} {resource}{name}{namespace}")
+    };
+    match requirement {
+        RequirementJson::Can(action) => format!("{subject} must be able to {}", action_text(action)),
+        RequirementJson::Cannot(action) => format!("{subject} must not be able to {}", action_text(action)),
+        RequirementJson::CannotEscalate => format!("{subject} must not have a privilege escalation path"),
     }
 }
 
@@ -351,6 +376,9 @@ impl From<&Assertion> for RequirementJson {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct FailedInvariantJson {
+    /// Identifies the violated invariant in other outputs and in later runs.
+    #[serde(default)]
+    pub(crate) id: FindingId,
     /// The location of the invariant in the policy.
     pub(crate) location: LocationJson,
     /// The description of the invariant in the policy, or null if it has none.
@@ -362,10 +390,11 @@ pub(crate) struct FailedInvariantJson {
     pub(crate) violations: Vec<ViolationJson>,
 }
 
-impl From<&InvariantViolation> for FailedInvariantJson {
-    fn from(violation: &InvariantViolation) -> Self {
-        let InvariantViolation { location, span: _, description, invariant, violators } = violation;
+impl FailedInvariantJson {
+    pub(crate) fn new(cluster: &str, violation: &InvariantViolation) -> Self {
+        let InvariantViolation { location, span: _, description, subject, claim, invariant, violators } = violation;
         Self {
+            id: invariant_id(cluster, description.as_deref(), &subject.into(), &claim.into()),
             location: location.into(),
             description: description.clone(),
             invariant: invariant.clone(),

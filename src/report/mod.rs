@@ -14,14 +14,18 @@ mod common;
 mod diagnostic;
 mod digest;
 mod event;
+mod explanation;
+mod finding_id;
 mod guard;
 mod list;
+mod managed_by;
 mod permissions;
 mod plan;
 mod read;
 mod requests;
 mod step;
 mod subject_filter;
+mod test_run;
 #[cfg(test)]
 mod tests;
 mod user_info;
@@ -38,22 +42,25 @@ pub(crate) use access_report::{
 };
 pub(crate) use answers::{
     AccessAnswerJson, AccessRowJson, AnswerContext, AnswerJson, AnswersDocument, CanAnswerJson, EscalationsAnswerJson,
-    IdentityJson, ManagedByJson,
+    IdentityJson,
 };
 pub(crate) use backup::{BACKUP_VERSION, BackupContent, BackupDocument};
 pub(crate) use change::{ActionJson, ChangeJson, DiffOpJson, DriftJson, FieldJson, TargetJson};
 pub(crate) use cluster_report::ClusterReportInput;
 pub(crate) use common::{LocationJson, ObjectJson, SectionJson, SubjectJson};
-pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument};
+pub(crate) use diagnostic::{DiagnosticJson, DiagnosticsDocument, PolicyEscalationJson, SeverityJson};
 pub(crate) use digest::{digest, is_digest};
 pub(crate) use event::{
-    CallerJson, CheckStateJson, EventJson, EventRecord, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson, VersionJson,
-    WriteRecordJson, WriteResultJson,
+    AuthorJson, CallerJson, CheckStateJson, EventJson, EventRecord, LeaseStateJson, NoteLevelJson, PhaseJson, RunJson,
+    VersionJson, WriteRecordJson, WriteResultJson,
 };
+pub(crate) use explanation::{ExplanationDocument, ExplanationJson, HeldRoleJson, is_master};
+pub(crate) use finding_id::FindingId;
 #[cfg(test)]
 pub(crate) use guard::GuardJson;
-pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson};
+pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson, NotEvaluatedJson, ViolationJson};
 pub(crate) use list::ObjectListDocument;
+pub(crate) use managed_by::{EntryJson, ManagedByJson};
 pub(crate) use permissions::{CommandJson, MissingPermissionJson, PermissionsCheckJson, PermissionsDocument};
 pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};
 #[cfg(test)]
@@ -63,6 +70,7 @@ use thiserror::Error;
 
 use crate::diagnostic::InternalError;
 pub(crate) use subject_filter::{has_own_row, is_system_subject};
+pub(crate) use test_run::{TestDocument, TestResultJson, TestedClusterJson, TestedInvariantJson, TestedStateJson};
 pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 pub(crate) use who_can_answer::{GrantLimitJson, WhoCanAnswerJson, WhoCanQuestion};
 

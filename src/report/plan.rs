@@ -1,5 +1,6 @@
 //! Plans: `plan` and `drift` print them, `plan --out` saves them, and `apply --plan` reads them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -112,6 +113,11 @@ pub(crate) struct PlanJson {
     /// The invariants that the plan violates. `drift`: the invariants that the current state of the cluster violates.
     /// Empty: there are none.
     pub(crate) failed_invariants: Vec<FailedInvariantJson>,
+    /// `drift`: the subjects with full access to the cluster that no policy manages: principals that an aws-auth entry puts
+    /// into system:masters, and subjects of ClusterRoleBindings that grant everything. Null if they were not looked for,
+    /// as by `plan`.
+    #[serde(default)]
+    pub(crate) unmanaged_admins: Option<BTreeSet<String>>,
     /// The limits in the `[guard]` table of the policy. `apply --plan` enforces them without the policy.
     pub(crate) limits: LimitsJson,
     /// The invariants of the policy for this cluster. `apply --plan` enforces them without the policy.
@@ -128,6 +134,11 @@ impl PlanJson {
     /// Returns whether the effect on access was computed, as `plan` does and `drift` does not.
     pub(crate) fn has_access_changes(&self) -> bool {
         self.access.is_some()
+    }
+
+    /// The name of the cluster in identifiers of findings.
+    pub(crate) fn id_scope(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.cluster)
     }
 
     /// Returns whether a guard or an invariant refuses the plan.
@@ -150,6 +161,7 @@ impl PlanJson {
         violations: &[InvariantViolation],
         guard_report: &GuardReport,
     ) -> Self {
+        let id_scope = name.unwrap_or(cluster);
         Self {
             cluster: cluster.to_owned(),
             name: name.map(str::to_owned),
@@ -160,18 +172,25 @@ impl PlanJson {
             summary: SummaryJson::from(plan),
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
             aws_auth_diff: plan.aws_auth_diff.clone(),
-            access: plan.access_changes.as_ref().map(|changes| changes.iter().map(AccessChangeJson::from).collect()),
+            access: plan
+                .access_changes
+                .as_ref()
+                .map(|changes| changes.iter().map(|change| AccessChangeJson::new(id_scope, change)).collect()),
             steps: plan.steps.iter().map(StepJson::from).collect(),
             waits: plan.waits.iter().map(TokenWaitJson::from).collect(),
             token_cache: plan.token_cache.as_secs(),
             transient_access: plan.windows.iter().map(TransientAccessJson::from).collect(),
             not_proven: plan.unproven.iter().map(UnprovenAccessJson::from).collect(),
-            warnings: DiagnosticJson::all(&plan.warnings, sources),
-            failed_invariants: violations.iter().map(FailedInvariantJson::from).collect(),
+            warnings: DiagnosticJson::all_of_cluster(id_scope, &plan.warnings, sources),
+            failed_invariants: violations
+                .iter()
+                .map(|violation| FailedInvariantJson::new(id_scope, violation))
+                .collect(),
+            unmanaged_admins: None,
             limits: (&plan.limits).into(),
             invariants: plan.invariants.iter().map(InvariantJson::from).collect(),
             namespace_selections: plan.namespace_selections.iter().map(NamespaceSelectionJson::from).collect(),
-            guards: guard_report.into(),
+            guards: GuardsJson::new(id_scope, guard_report),
         }
     }
 }

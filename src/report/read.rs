@@ -109,13 +109,15 @@ impl TryFrom<AccessChangeJson> for AccessChange {
     fn try_from(change: AccessChangeJson) -> Result<Self, InvalidDocument> {
         let AccessChangeJson { subjects, gains, loses, gains_summary, loses_summary, escalations, severity: _ } =
             change;
-        let to_summary = |EscalationJson { name, path, severity: _ }| EscalationSummary { name, path };
+        let to_summary = |EscalationJson { id: _, name, path, severity: _, granted_by }| {
+            Ok(EscalationSummary { name, path, granted_by: convert_all(granted_by)? })
+        };
         Ok(Self {
             subjects: subjects.into_iter().map(AffectedSubject::from).collect(),
             diff: AccessDiff {
                 gains: convert_all(gains)?,
                 losses: convert_all(loses)?,
-                escalations: escalations.into_iter().map(to_summary).collect(),
+                escalations: escalations.into_iter().map(to_summary).collect::<Result<_, InvalidDocument>>()?,
             },
             gain_summary: convert_all(gains_summary)?,
             loss_summary: convert_all(loses_summary)?,

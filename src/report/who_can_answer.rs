@@ -5,8 +5,9 @@ use std::rc::Rc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answers::{AnswerContext, EntryJson, IdentityJson, RuleGrantJson};
+use super::answers::{AnswerContext, IdentityJson, RuleGrantJson};
 use super::diagnostic::DiagnosticJson;
+use super::managed_by::EntryJson;
 use crate::access::{
     GrantLimit, GrantPath, MappedPrincipal, NamespaceFilter, Request, SubjectGrants, SubjectQuery, WhoCanResult,
 };

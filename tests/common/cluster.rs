@@ -298,7 +298,8 @@ impl TestCluster {
         assert!(matches!(status, 200 | 201), "namespace {name}: {response}");
     }
 
-    fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+    /// Writes a kubeconfig with a token, and a context of this name.
+    pub fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         let count = self.kubeconfigs.fetch_add(1, Ordering::Relaxed);
         let path = self.process.dir.join(format!("{name}-{count}.kubeconfig"));
         let content = kubeconfig::with_token(name, self.server(), &self.ca, token);

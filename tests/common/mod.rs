@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod credential_plugin;
 pub mod forge_double;
 pub mod go;
+pub mod go_tools;
 pub mod hostile_server;
 pub mod http_client;
 pub mod kubeconfig;

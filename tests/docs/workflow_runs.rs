@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::console::Scratch;
 use super::markdown::blocks;
-use super::workflow::{JobRun, Workflow};
+use super::workflow::{Action, JobRun, Workflow};
 use super::{documents, read, root};
 use crate::common::forge_double::{ForgeDouble, ForgeState, TOKEN};
+use crate::common::go_tools;
 
 /// `gh`, which opens an issue. Any other call fails.
 const GH: &str = r#"
@@ -236,8 +237,7 @@ fn drift_opens_an_issue_and_fails_the_job() {
 impl Repository {
     /// Runs a job of the GitLab pipeline as a runner does: `script` in one shell that stops at the first error, and then
     /// `after_script`, which does not change the result.
-    fn run_gitlab(&self, job: &str, variables: &[(&str, &str)]) -> JobRun {
-        let pipeline: Value = serde_saphyr::from_str(&read(&root().join("examples/ci/gitlab-ci.yml"))).unwrap();
+    fn run_gitlab(&self, pipeline: &Value, job: &str, variables: &[(&str, &str)]) -> JobRun {
         let run = |key: &str| {
             let lines = pipeline[job][key].as_array().cloned().unwrap_or_default();
             let script: Vec<&str> = lines.iter().map(|line| line.as_str().unwrap()).collect();
@@ -258,27 +258,60 @@ impl Repository {
 
 #[test]
 fn gitlab_pipeline_comments_and_applies_what_was_reviewed() {
+    let pipeline: Value = serde_saphyr::from_str(&read(&root().join("examples/ci/gitlab-ci.yml"))).unwrap();
+    check_gitlab(&pipeline, "access-plan", "access-apply");
+}
+
+/// The component with its inputs filled in, as GitLab does before it reads the jobs.
+fn gitlab_component(inputs: &[(&str, &str)]) -> Value {
+    let text = read(&root().join("templates/rolecall.yml"));
+    let (header, jobs) = text.split_once("\n---\n").unwrap();
+    let spec: Value = serde_saphyr::from_str(header).unwrap();
+    let mut jobs = jobs.to_owned();
+    for (name, input) in spec["spec"]["inputs"].as_object().unwrap() {
+        let given = inputs.iter().find(|(given, _)| given == name).map(|(_, value)| *value);
+        let value = given.or(input["default"].as_str()).unwrap_or_else(|| panic!("the input {name} has no value"));
+        jobs = jobs.replace(&format!("$[[ inputs.{name} ]]"), value);
+    }
+    assert!(!jobs.contains("$[["), "{jobs}");
+    serde_saphyr::from_str(&jobs).unwrap()
+}
+
+#[test]
+fn gitlab_component_comments_applies_what_was_reviewed_and_finds_drift() {
+    let inputs = [("image", "registry.example/rolecall:0.1.0"), ("connect", "aws eks update-kubeconfig --name prod")];
+    let pipeline = gitlab_component(&inputs);
+    let repository = check_gitlab(&pipeline, "rolecall-plan", "rolecall-apply");
+    let drift = || repository.run_gitlab(&pipeline, "rolecall-drift", &[]);
+    assert!(drift().succeeded);
+    let changed = cluster(&repository.scratch).replace("  - deployments\n", "  - deployments\n  - statefulsets\n");
+    std::fs::write(repository.scratch.path().join("access/cluster.yaml"), changed).unwrap();
+    assert!(!drift().succeeded);
+}
+
+fn check_gitlab(pipeline: &Value, plan: &str, apply: &str) -> Repository {
     let repository = Repository::new();
     repository.forge.let_user_be_read();
     let request = [("CI_MERGE_REQUEST_IID", "12")];
     let merge = [("CI_COMMIT_SHA", MERGE)];
     add_to_policy(&repository.scratch, VIOLATED);
-    let refused = repository.run_gitlab("access-plan", &request);
+    let refused = repository.run_gitlab(pipeline, plan, &request);
     assert!(!refused.succeeded && refused.log.contains("team A changes nothing in team-a"), "{}", refused.log);
     assert!(repository.comment().contains("### ⛔ rolecall plan: refused"));
     add_to_policy(&repository.scratch, "");
-    let planned = repository.run_gitlab("access-plan", &request);
+    let planned = repository.run_gitlab(pipeline, plan, &request);
     assert!(planned.succeeded, "{}", planned.log);
     repository.forge.merge(MERGE);
     let reviewed = cluster(&repository.scratch);
     let changed = reviewed.replace("\"1204\"", "\"1205\"");
     std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &changed).unwrap();
-    let stale = repository.run_gitlab("access-apply", &merge);
+    let stale = repository.run_gitlab(pipeline, apply, &merge);
     assert!(!stale.succeeded && stale.log.contains(STALE), "{}", stale.log);
     std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &reviewed).unwrap();
-    let applied = repository.run_gitlab("access-apply", &merge);
+    let applied = repository.run_gitlab(pipeline, apply, &merge);
     assert!(applied.succeeded, "{}", applied.log);
     assert_eq!(plan_code(&repository.scratch), Some(0));
+    repository
 }
 
 /// Atlantis runs each step with `sh -c` in the folder of the project, with the path of the plan in `PLANFILE`.
@@ -322,4 +355,114 @@ fn cron_script_prints_nothing_without_drift() {
     let done = scratch.bash().args(["-c", "rolecall apply examples/drift --auto-approve"]).output().unwrap();
     assert!(done.status.success());
     assert_eq!(script("examples/drift"), (0, String::new()));
+}
+
+impl Repository {
+    /// Runs the action for an event. Returns its outputs, too.
+    fn run_action(&self, event: &str, inputs: &[(&str, &str)]) -> (JobRun, BTreeMap<String, String>) {
+        let path = root().join("action.yml");
+        let temp = self.scratch.path().display().to_string();
+        let context = BTreeMap::from([
+            ("github.token", TOKEN),
+            ("github.action_path", "/action"),
+            ("github.event_name", event),
+            ("runner.temp", temp.as_str()),
+        ]);
+        let git_ref = if event == "pull_request" { "refs/pull/12/merge" } else { "refs/heads/main" };
+        let env = [
+            ("GITHUB_ACTIONS", "true".to_owned()),
+            ("GITHUB_API_URL", format!("{}/api/v3", self.forge.server.url())),
+            ("GITHUB_REPOSITORY", "org/access".to_owned()),
+            ("GITHUB_REF", git_ref.to_owned()),
+            ("GITHUB_SHA", MERGE.to_owned()),
+        ];
+        Action::read(&path).run(&self.scratch, &inputs.iter().copied().collect(), &context, &env)
+    }
+
+    #[track_caller]
+    fn action(&self, event: &str, code: &str) -> (JobRun, BTreeMap<String, String>) {
+        let (run, outputs) = self.run_action(event, &[]);
+        assert_eq!(outputs["exit-code"], code, "{}", run.log);
+        assert_eq!(run.succeeded, code == "0", "no step hides an exit code: {}", run.log);
+        (run, outputs)
+    }
+}
+
+#[test]
+fn action_comments_updates_and_applies_what_was_reviewed() {
+    let repository = Repository::new();
+    let (_, outputs) = repository.action("pull_request", "0");
+    assert_eq!(outputs["command"], "plan");
+    assert!(repository.comment().contains("### 📝 rolecall plan: "));
+    // Another push updates the comment, and a refused plan fails.
+    add_to_policy(&repository.scratch, VIOLATED);
+    let (run, _) = repository.action("pull_request", "3");
+    assert!(run.log.contains("team A changes nothing in team-a"), "{}", run.log);
+    assert!(repository.comment().contains("### ⛔ rolecall plan: refused"));
+    add_to_policy(&repository.scratch, "");
+    repository.action("pull_request", "0");
+    repository.comment();
+    // The cluster changes between the approval and the merge.
+    repository.forge.merge(MERGE);
+    let reviewed = cluster(&repository.scratch);
+    let changed = reviewed.replace("\"1204\"", "\"1205\"");
+    std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &changed).unwrap();
+    let (stale, _) = repository.action("push", "1");
+    assert!(stale.log.contains(STALE), "{}", stale.log);
+    assert_eq!(cluster(&repository.scratch), changed);
+    std::fs::write(repository.scratch.path().join("access/cluster.yaml"), &reviewed).unwrap();
+    let (_, outputs) = repository.action("push", "0");
+    assert_eq!(outputs["command"], "apply");
+    assert_eq!(plan_code(&repository.scratch), Some(0));
+    assert!(repository.scratch.path().join("rolecall-backup").is_dir());
+}
+
+#[test]
+fn action_finds_drift_and_knows_no_other_event() {
+    let repository = Repository::new();
+    let scratch = &repository.scratch;
+    let done = scratch.bash().args(["-c", "rolecall apply access/ --auto-approve"]).output().unwrap();
+    assert!(done.status.success());
+    repository.action("schedule", "0");
+    let changed = cluster(scratch).replace("  - deployments\n", "  - deployments\n  - statefulsets\n");
+    std::fs::write(scratch.path().join("access/cluster.yaml"), changed).unwrap();
+    let (_, outputs) = repository.action("schedule", "2");
+    assert!(read(std::path::Path::new(&outputs["report"])).contains("statefulsets"));
+    let (run, _) = repository.run_action("issues", &[]);
+    assert!(!run.succeeded && run.log.contains("no command for the event issues"), "{}", run.log);
+    let (run, _) = repository.run_action("issues", &[("command", "drift"), ("arguments", "--cluster=nowhere\n\n-q")]);
+    assert!(!run.succeeded && run.log.contains("nowhere"), "{}", run.log);
+    let (run, _) = repository.run_action("push", &[("command", "destroy")]);
+    assert!(!run.succeeded && run.log.contains("must be plan, apply, drift or auto"), "{}", run.log);
+}
+
+/// actionlint checks the workflows against the syntax of GitHub Actions, and the action where a workflow uses it.
+#[test]
+fn workflows_and_the_action_pass_actionlint() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let workflows = folder.path().join(".github/workflows");
+    std::fs::create_dir_all(&workflows).unwrap();
+    std::fs::create_dir(folder.path().join(".git")).unwrap();
+    std::fs::copy(root().join("action.yml"), folder.path().join("action.yml")).unwrap();
+    let mut checked = 0;
+    for entry in std::fs::read_dir(root().join("examples/ci")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = read(&path);
+        if text.starts_with("# .github/workflows/") {
+            // The action of this repository, so that its inputs are compared.
+            let text = text.replace("YOUR-ORG/rolecall@v0.1.0", "./");
+            std::fs::write(workflows.join(path.file_name().unwrap()), text).unwrap();
+            checked += 1;
+        }
+    }
+    assert!(checked >= 5);
+    let mut command = std::process::Command::new(go_tools::path("actionlint"));
+    let output = command.args(["-no-color", "-shellcheck=", "-pyflakes="]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // It does find what is wrong.
+    let action = read(&root().join("action.yml")).replace("  using: composite\n", "  using: nothing\n");
+    std::fs::write(folder.path().join("action.yml"), action).unwrap();
+    let mut command = std::process::Command::new(go_tools::path("actionlint"));
+    let output = command.args(["-no-color", "-shellcheck=", "-pyflakes="]).current_dir(folder.path()).output().unwrap();
+    assert!(!output.status.success());
 }

@@ -52,7 +52,13 @@ fn writes(events: &[Value]) -> Vec<&Value> {
 }
 
 fn run(sandbox: &Sandbox, args: &[&str]) -> i32 {
-    let output = sandbox.command(args).env("GITHUB_SHA", COMMIT).output().unwrap();
+    let mut command = sandbox.command(args);
+    command.env("GITHUB_SHA", COMMIT).env("GITHUB_ACTIONS", "true").env("GITHUB_ACTOR", "alice");
+    command
+        .env("GITHUB_SERVER_URL", "https://github.com")
+        .env("GITHUB_REPOSITORY", "org/access")
+        .env("GITHUB_RUN_ID", "17");
+    let output = command.output().unwrap();
     output.status.code().unwrap()
 }
 
@@ -88,6 +94,8 @@ fn apply_records_each_write_with_its_author_plan_commit_and_versions() {
         assert_eq!(record["policy-commit"], json!(COMMIT));
         assert_eq!(record["cluster-name"], json!("prod"));
         assert_eq!(record["caller"]["username"], json!("admin"), "{record:#}");
+        let url = "https://github.com/org/access/actions/runs/17";
+        assert_eq!(record["author"], json!({ "ci": "github-actions", "user": "alice", "url": url }));
         assert_eq!(record["error"], Value::Null);
         let created = record["object"]["kind"] != "ConfigMap";
         assert_eq!(record["result"], json!(if created { "created" } else { "changed" }), "{record:#}");

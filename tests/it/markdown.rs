@@ -294,6 +294,12 @@ fn hostile_names_have_no_meaning_in_a_whole_document() {
                  [[invariants]]\ndescription = {quoted}\nuser = {quoted}\ncannot = {{ verb = \"get\", resource = \"secrets\" }}\n"
             ),
         );
+        let page =
+            sandbox.run(&["explain", &format!("user:{name}"), "--policy", "access.toml", "--after", "-o", "markdown"]);
+        assert!(page.stdout.starts_with("### Access of ") && page.stdout.contains("reader"), "{}", page.stderr);
+        let (plain, _) = read(&page.stdout);
+        assert!(!plain.contains(['@', '#', '<', '`', '$', '!', '\u{202e}', '\u{200b}']), "{name}: {plain}");
+        assert!(!plain.contains("http") && !plain.contains("www") && !plain.contains(":x:"), "{name}: {plain}");
         for command in ["plan", "drift"] {
             let output = sandbox.run(&[command, "access.toml", "-o", "markdown"]);
             assert!(

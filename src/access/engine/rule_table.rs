@@ -1,10 +1,11 @@
 //! Rules and scopes with numbers, and the requests that a rule allows in a scope.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::access::request_set::{RequestSet, StringSet};
+use crate::access::rule_match::WILDCARD;
 use crate::api_resources::KnownResources;
 use crate::state::rbac::Rule;
 
@@ -35,6 +36,11 @@ pub(crate) struct ScopedRule {
 /// Everything, as `system:masters` is allowed to do. The largest of all.
 pub(crate) const EVERYTHING: ScopedRule = ScopedRule { rule: RuleId(usize::MAX), scope: ScopeId::CLUSTER };
 
+/// Returns the resources that a rule lists, without their subresources.
+fn resource_names(rule: &Rule) -> impl Iterator<Item = &str> {
+    rule.resources.iter().map(|word| word.split_once('/').map_or(word.as_str(), |(name, _)| name))
+}
+
 #[derive(Debug)]
 pub(super) struct RuleTable<'s> {
     known: &'s KnownResources,
@@ -44,6 +50,12 @@ pub(super) struct RuleTable<'s> {
     namespaces: Vec<&'s str>,
     scope_ids: BTreeMap<&'s str, ScopeId>,
     request_sets: RefCell<BTreeMap<ScopedRule, Rc<[RequestSet<'s>]>>>,
+    /// The rules that list a resource, without its subresources.
+    by_resource: BTreeMap<&'s str, Vec<RuleId>>,
+    /// The rules that have a wildcard instead, or URLs.
+    without_resource: Vec<RuleId>,
+    /// Cache: see [`Self::related`].
+    related: RefCell<BTreeMap<RuleId, Rc<[RuleId]>>>,
 }
 
 impl<'s> RuleTable<'s> {
@@ -55,6 +67,9 @@ impl<'s> RuleTable<'s> {
             namespaces: Vec::new(),
             scope_ids: BTreeMap::new(),
             request_sets: RefCell::default(),
+            by_resource: BTreeMap::new(),
+            without_resource: Vec::new(),
+            related: RefCell::default(),
         }
     }
 
@@ -63,8 +78,36 @@ impl<'s> RuleTable<'s> {
         let id = *self.rule_ids.entry(rule).or_insert(next);
         if id == next {
             self.rules.push(rule);
+            let names: BTreeSet<&str> = resource_names(rule).collect();
+            if names.contains(WILDCARD) || !rule.non_resource_urls.is_empty() {
+                self.without_resource.push(id);
+            }
+            for name in names {
+                self.by_resource.entry(name).or_default().push(id);
+            }
+            self.related.borrow_mut().clear();
         }
         id
+    }
+
+    /// Returns the rules that can allow a request that this rule allows: those with a common resource, or with a wildcard or
+    /// URLs. Sorted.
+    pub(super) fn related(&self, id: RuleId) -> Rc<[RuleId]> {
+        let known = self.related.borrow().get(&id).cloned();
+        known.unwrap_or_else(|| {
+            let related = self.find_related(id);
+            self.related.borrow_mut().insert(id, Rc::clone(&related));
+            related
+        })
+    }
+
+    fn find_related(&self, id: RuleId) -> Rc<[RuleId]> {
+        let Some(rule) = self.rule(id).filter(|rule| resource_names(rule).all(|name| name != WILDCARD)) else {
+            return (0..self.rules.len()).map(RuleId).chain([EVERYTHING.rule]).collect();
+        };
+        let by_name = resource_names(rule).filter_map(|name| self.by_resource.get(name)).flatten().copied();
+        let related: BTreeSet<RuleId> = by_name.chain(self.without_resource.iter().copied()).collect();
+        related.into_iter().chain([EVERYTHING.rule]).collect()
     }
 
     pub(super) fn find_rule(&self, rule: &Rule) -> Option<RuleId> {

@@ -141,13 +141,42 @@ impl<'s> AccessEngine<'s> {
         self.rules.request_sets(scoped_rule)
     }
 
-    /// Returns whether the rules together allow all requests of a set. The requests are those of rules in `scope`. Only
+    /// Returns the rules of a sorted list that can allow requests of a rule: those with a common resource, in the same
+    /// namespace or in the whole cluster. A rule of the whole cluster has requests in each namespace.
+    pub(crate) fn related_rules<'r>(
+        &self,
+        scoped_rules: &'r [ScopedRule],
+        scoped_rule: ScopedRule,
+    ) -> impl Iterator<Item = &'r ScopedRule> {
+        let related = self.rules.related(scoped_rule.rule);
+        // Of two long lists, the shorter one decides what is looked up in the other.
+        let (by_rule, filtered) = if related.len() < scoped_rules.len() {
+            let ranges = related.iter().flat_map(|rule| {
+                let start = scoped_rules.partition_point(|other| other.rule < *rule);
+                let tail = scoped_rules.get(start..).unwrap_or_default();
+                tail.get(..tail.partition_point(|other| other.rule == *rule)).unwrap_or_default()
+            });
+            (ranges.collect(), Default::default())
+        } else {
+            (Vec::new(), scoped_rules)
+        };
+        let all = by_rule.into_iter().chain(filtered);
+        all.filter(move |other| other.scope.overlaps(scoped_rule.scope))
+    }
+
+    /// Returns whether the sorted rules together allow all requests of a set, which is a part of what `scoped_rule` allows. Only
     /// rules of the same namespace and of the whole cluster can allow them, and requests in every namespace only rules of
     /// the whole cluster, because there are infinitely many namespaces.
-    pub(crate) fn coverage(&self, scoped_rules: &[ScopedRule], scope: ScopeId, requests: &RequestSet<'s>) -> Coverage {
+    pub(crate) fn coverage(
+        &self,
+        scoped_rules: &[ScopedRule],
+        scoped_rule: ScopedRule,
+        requests: &RequestSet<'s>,
+    ) -> Coverage {
         let mut related: Vec<RequestSet<'s>> = Vec::new();
-        for scoped_rule in scoped_rules.iter().filter(|rule| rule.scope == scope || rule.scope == ScopeId::CLUSTER) {
-            for other in self.request_sets(*scoped_rule).iter().filter(|other| other.overlaps(requests)) {
+        let is_same_or_wider = |scope: ScopeId| scope == scoped_rule.scope || scope == ScopeId::CLUSTER;
+        for other in self.related_rules(scoped_rules, scoped_rule).filter(|other| is_same_or_wider(other.scope)) {
+            for other in self.request_sets(*other).iter().filter(|other| other.overlaps(requests)) {
                 if other.covers(requests) {
                     return Coverage::Complete;
                 }

@@ -6,13 +6,13 @@
 //! in and as they are stored until then.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::identity_classes::Login;
 use crate::access::{
-    AccessEffect, AccessEngine, AggregatedRules, Coverage, EVERYTHING, RelatedScopes, RequestSet, RuleId, ScopeId,
-    ScopedRule, SubjectSet,
+    AccessEffect, AccessEngine, AggregatedRules, Coverage, EVERYTHING, RelatedScopes, RequestSet, ScopeId, ScopedRule,
+    SubjectSet,
 };
 use crate::plan::probes::TransientAccess;
 
@@ -43,17 +43,17 @@ type NotCovered<'s> = (RequestSet<'s>, bool);
 /// A set of requests in the lower bound.
 #[derive(Debug, Clone)]
 struct RequiredSet<'s> {
-    /// The rule that the set comes from, if it is all that the rule allows.
-    rule: Option<RuleId>,
-    scope: ScopeId,
+    /// The rule that allows the requests, and maybe others.
+    scoped_rule: ScopedRule,
+    /// Whether the requests are all that the rule allows.
+    is_whole_rule: bool,
     requests: RequestSet<'s>,
 }
 
 impl RequiredSet<'_> {
     /// Returns whether the set comes from one of the sorted rules.
     fn is_granted_by(&self, scoped_rules: &[ScopedRule]) -> bool {
-        let scoped_rule = self.rule.map(|rule| ScopedRule { rule, scope: self.scope });
-        scoped_rule.is_some_and(|scoped_rule| scoped_rules.binary_search(&scoped_rule).is_ok())
+        self.is_whole_rule && scoped_rules.binary_search(&self.scoped_rule).is_ok()
     }
 }
 
@@ -89,10 +89,15 @@ impl InitialBounds {
 /// The requests that several logins all allow.
 #[derive(Debug, Default)]
 struct LowerBound<'s> {
+    /// Sorted.
     scoped_rules: Vec<ScopedRule>,
-    /// The common requests of different rules, by their scope.
-    shared: BTreeMap<ScopeId, Vec<RequestSet<'s>>>,
+    /// The common requests of different rules, by one of the rules. The scope is that of the common requests.
+    shared: SharedSets<'s>,
+    /// The keys of `shared`.
+    shared_rules: Vec<ScopedRule>,
 }
+
+type SharedSets<'s> = BTreeMap<ScopedRule, BTreeSet<RequestSet<'s>>>;
 
 impl<'s> LowerBound<'s> {
     fn new(sides: &[Vec<ScopedRule>], engine: &AccessEngine<'s>) -> Self {
@@ -100,19 +105,21 @@ impl<'s> LowerBound<'s> {
         let Some(first) = sides.next() else {
             return Self::default();
         };
-        let mut bound = Self { scoped_rules: first.clone(), shared: BTreeMap::new() };
+        let mut bound = Self { scoped_rules: first.clone(), ..Self::default() };
         for side in sides {
             let (kept, lost): (Vec<ScopedRule>, Vec<ScopedRule>) =
                 bound.scoped_rules.iter().partition(|scoped_rule| side.binary_search(scoped_rule).is_ok());
             let other: Vec<ScopedRule> =
                 side.iter().filter(|scoped_rule| kept.binary_search(scoped_rule).is_err()).copied().collect();
-            let mut shared = BTreeMap::new();
-            intersect_by_scope(&by_scope(&lost, engine), &by_scope(&other, engine), &mut shared);
-            if !bound.shared.is_empty() {
-                intersect_by_scope(&bound.shared, &by_scope(side, engine), &mut shared);
+            let lost = lost.into_iter().map(|scoped_rule| (scoped_rule, engine.request_sets(scoped_rule).to_vec()));
+            let mut shared = intersections(lost, &other, engine);
+            let earlier = bound.shared.into_iter().map(|(rule, sets)| (rule, sets.into_iter().collect()));
+            for (scoped_rule, sets) in intersections(earlier, side, engine) {
+                shared.entry(scoped_rule).or_default().extend(sets);
             }
-            bound = Self { scoped_rules: kept, shared };
+            bound = Self { scoped_rules: kept, shared, shared_rules: Vec::new() };
         }
+        bound.shared_rules = bound.shared.keys().copied().collect();
         bound
     }
 
@@ -121,68 +128,78 @@ impl<'s> LowerBound<'s> {
     }
 
     fn all(&self, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
-        let scoped_rules = self.scoped_rules.iter().flat_map(|scoped_rule| required_sets_of(*scoped_rule, engine));
-        let shared =
-            self.shared.iter().flat_map(|(scope, all)| all.iter().map(|requests| shared_set(*scope, requests)));
-        scoped_rules.chain(shared).collect()
+        let mut all = Vec::new();
+        for scoped_rule in &self.scoped_rules {
+            push_whole_rule(*scoped_rule, |_| true, engine, &mut all);
+        }
+        for (scoped_rule, sets) in &self.shared {
+            push_shared(*scoped_rule, sets, |_| true, &mut all);
+        }
+        all
     }
 
     /// Returns the parts that overlap with a rule.
     fn overlapping(&self, scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
         let request_sets = engine.request_sets(scoped_rule);
-        let is_related = |scope: ScopeId| scope.overlaps(scoped_rule.scope);
-        let scoped_rules = self
-            .scoped_rules
-            .iter()
-            .filter(|other| is_related(other.scope))
-            .flat_map(|other| required_sets_of(*other, engine));
-        let shared = self.shared.iter().filter(|(scope, _)| is_related(**scope));
-        let shared = shared.flat_map(|(scope, all)| all.iter().map(|requests| shared_set(*scope, requests)));
-        let all = scoped_rules.chain(shared);
-        all.filter(|set| request_sets.iter().any(|requests| requests.overlaps(&set.requests))).collect()
+        let overlaps = |set: &RequestSet<'s>| request_sets.iter().any(|requests| requests.overlaps(set));
+        let mut all = Vec::new();
+        for other in engine.related_rules(&self.scoped_rules, scoped_rule) {
+            push_whole_rule(*other, overlaps, engine, &mut all);
+        }
+        for other in engine.related_rules(&self.shared_rules, scoped_rule) {
+            if let Some(sets) = self.shared.get(other) {
+                push_shared(*other, sets, overlaps, &mut all);
+            }
+        }
+        all
     }
 }
 
-type ByScope<'s> = BTreeMap<ScopeId, Vec<RequestSet<'s>>>;
-
-fn required_sets_of<'s>(scoped_rule: ScopedRule, engine: &AccessEngine<'s>) -> Vec<RequiredSet<'s>> {
-    let ScopedRule { rule, scope } = scoped_rule;
-    let to_required = |requests: &RequestSet<'s>| RequiredSet { rule: Some(rule), scope, requests: requests.clone() };
-    engine.request_sets(scoped_rule).iter().map(to_required).collect()
+fn push_whole_rule<'s>(
+    scoped_rule: ScopedRule,
+    is_wanted: impl Fn(&RequestSet<'s>) -> bool,
+    engine: &AccessEngine<'s>,
+    into: &mut Vec<RequiredSet<'s>>,
+) {
+    let sets = engine.request_sets(scoped_rule);
+    let wanted = sets.iter().filter(|requests| is_wanted(requests));
+    into.extend(wanted.map(|requests| RequiredSet { scoped_rule, is_whole_rule: true, requests: requests.clone() }));
 }
 
-fn shared_set<'s>(scope: ScopeId, requests: &RequestSet<'s>) -> RequiredSet<'s> {
-    RequiredSet { rule: None, scope, requests: requests.clone() }
+fn push_shared<'s>(
+    scoped_rule: ScopedRule,
+    sets: &BTreeSet<RequestSet<'s>>,
+    is_wanted: impl Fn(&RequestSet<'s>) -> bool,
+    into: &mut Vec<RequiredSet<'s>>,
+) {
+    let wanted = sets.iter().filter(|requests| is_wanted(requests));
+    into.extend(wanted.map(|requests| RequiredSet { scoped_rule, is_whole_rule: false, requests: requests.clone() }));
 }
 
-fn by_scope<'s>(scoped_rules: &[ScopedRule], engine: &AccessEngine<'s>) -> ByScope<'s> {
-    let mut all = ByScope::new();
-    for scoped_rule in scoped_rules {
-        all.entry(scoped_rule.scope).or_default().extend(engine.request_sets(*scoped_rule).iter().cloned());
-    }
-    all
-}
-
-/// Adds the intersection of two lists to `into`, by scope. A cluster-wide rule and a rule of a namespace intersect in
-/// the namespace.
-fn intersect_by_scope<'s>(a: &ByScope<'s>, b: &ByScope<'s>, into: &mut ByScope<'s>) {
-    let cluster = ScopeId::CLUSTER;
-    let cluster_wide =
-        |scope: ScopeId| b.get(&cluster).filter(|_| scope != cluster).into_iter().map(move |list| (scope, list));
-    for (scope, request_sets) in a {
-        let same = b.get(scope).into_iter().map(|list| (*scope, list));
-        let inner =
-            b.iter().filter(|(inner, _)| *scope == cluster && **inner != cluster).map(|(inner, list)| (*inner, list));
-        for (scope, others) in same.chain(cluster_wide(*scope)).chain(inner) {
-            let known = into.entry(scope).or_default();
-            for common in request_sets.iter().flat_map(|set| others.iter().filter_map(|other| set.intersect(other))) {
-                if !known.iter().any(|known| known.covers(&common)) {
-                    known.push(common);
+/// Returns the requests of each set that some other rules allow too. A cluster-wide rule and a rule of a namespace
+/// intersect in the namespace. The other rules are sorted.
+fn intersections<'s>(
+    sets: impl Iterator<Item = (ScopedRule, Vec<RequestSet<'s>>)>,
+    others: &[ScopedRule],
+    engine: &AccessEngine<'s>,
+) -> SharedSets<'s> {
+    let mut shared: SharedSets<'s> = SharedSets::new();
+    // The same requests are often common to many pairs of rules.
+    let mut known: BTreeSet<(ScopeId, RequestSet<'s>)> = BTreeSet::new();
+    for (scoped_rule, sets) in sets {
+        for other in engine.related_rules(others, scoped_rule) {
+            let scope = if scoped_rule.scope == ScopeId::CLUSTER { other.scope } else { scoped_rule.scope };
+            let other_sets = engine.request_sets(*other);
+            for common in sets.iter().flat_map(|set| other_sets.iter().filter_map(|other| set.intersect(other))) {
+                let of_rule = shared.entry(ScopedRule { scope, ..scoped_rule }).or_default();
+                if !of_rule.iter().any(|known| known.covers(&common)) && known.insert((scope, common.clone())) {
+                    of_rule.insert(common);
                 }
             }
         }
     }
-    into.retain(|_, list| !list.is_empty());
+    shared.retain(|_, sets| !sets.is_empty());
+    shared
 }
 
 impl<'s> AccessBounds<'s> {
@@ -262,10 +279,8 @@ impl<'s> AccessBounds<'s> {
         let known = self.outside.borrow().get(&scoped_rule).cloned();
         known.unwrap_or_else(|| {
             let all = engine.request_sets(scoped_rule);
-            let outside: Rc<[NotCovered<'s>]> = all
-                .iter()
-                .filter_map(|requests| not_covered(&self.upper, scoped_rule.scope, requests, engine))
-                .collect();
+            let outside: Rc<[NotCovered<'s>]> =
+                all.iter().filter_map(|requests| not_covered(&self.upper, scoped_rule, requests, engine)).collect();
             self.outside.borrow_mut().insert(scoped_rule, Rc::clone(&outside));
             outside
         })
@@ -308,17 +323,17 @@ fn missing_requests<'s>(
         return Vec::new();
     }
     let required = required.iter().filter(|set| !set.is_granted_by(scoped_rules));
-    required.filter_map(|set| not_covered(scoped_rules, set.scope, &set.requests, engine)).take(max).collect()
+    required.filter_map(|set| not_covered(scoped_rules, set.scoped_rule, &set.requests, engine)).take(max).collect()
 }
 
 /// Returns the requests, unless the rules are proven to allow all of them.
 fn not_covered<'s>(
     scoped_rules: &[ScopedRule],
-    scope: ScopeId,
+    scoped_rule: ScopedRule,
     requests: &RequestSet<'s>,
     engine: &AccessEngine<'s>,
 ) -> Option<NotCovered<'s>> {
-    match engine.coverage(scoped_rules, scope, requests) {
+    match engine.coverage(scoped_rules, scoped_rule, requests) {
         Coverage::Complete => None,
         Coverage::Incomplete => Some((requests.clone(), true)),
         Coverage::Undecided => Some((requests.clone(), false)),

@@ -209,7 +209,11 @@ fn digest_of_a_plan_is_stable() {
         access_changes: Some(vec![AccessChange {
             subjects: vec![AffectedSubject { subject: "group:readers".to_owned(), name: None }],
             diff: AccessDiff {
-                escalations: vec![EscalationSummary { name: "nodes-proxy".to_owned(), path: "a path".to_owned() }],
+                escalations: vec![EscalationSummary {
+                    name: "nodes-proxy".to_owned(),
+                    path: "a path".to_owned(),
+                    granted_by: Vec::new(),
+                }],
                 ..AccessDiff::default()
             },
             gain_summary: Vec::new(),

@@ -11,8 +11,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::report::{
-    AccessReportDocument, AnswersDocument, BackupDocument, DiagnosticsDocument, EventRecord, FORMAT_VERSION,
-    PermissionsDocument, PlanDocument, WhoamiDocument,
+    AccessReportDocument, AnswersDocument, BackupDocument, DiagnosticsDocument, EventRecord, ExplanationDocument,
+    FORMAT_VERSION, PermissionsDocument, PlanDocument, TestDocument, WhoamiDocument,
 };
 
 /// Returns the schema in the form in which it is published. The names of the types lose the suffix `Json`, a
@@ -75,6 +75,8 @@ fn all_schemas() -> Vec<(&'static str, Value)> {
         ("access", generated::<AnswersDocument>("access")),
         ("report", generated::<AccessReportDocument>("report")),
         ("diagnostics", generated::<DiagnosticsDocument>("diagnostics")),
+        ("explanation", generated::<ExplanationDocument>("explanation")),
+        ("test", generated::<TestDocument>("test")),
         ("permissions", generated::<PermissionsDocument>("permissions")),
         ("whoami", generated::<WhoamiDocument>("whoami")),
         ("events", generated::<EventRecord>("events")),

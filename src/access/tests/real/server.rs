@@ -272,10 +272,8 @@ pub(super) fn aggregated_roles(state: &State) -> impl Iterator<Item = (&ObjectKe
 
 /// Returns the rules that the controller must compute.
 pub(super) fn computed_rules<'s>(state: &'s State, key: &'s ObjectKey) -> BTreeSet<&'s Rule> {
-    aggregate_rules(RoleOverlay::new(state), key, Aggregation::Reconciled)
-        .into_iter()
-        .map(|sourced| sourced.rule)
-        .collect()
+    let all = aggregate_rules(RoleOverlay::new(state), Aggregation::Reconciled);
+    all.get(key).into_iter().flat_map(|rules| rules.iter()).map(|sourced| sourced.rule).collect()
 }
 
 /// Calls `act` for all items on several threads. Returns the first error.
