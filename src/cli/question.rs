@@ -30,11 +30,9 @@ pub(crate) fn observe_clusters_and_policy(
     env: &mut Env,
 ) -> Result<(QuestionTargets, Option<LoadedPolicy>), CommandError> {
     let QuestionSource { policy, connection, parallel, after } = question;
-    let (QuestionTargets { targets, error }, loaded) =
-        observe_targets(policy.as_ref(), connection, parallel, *after, env)?;
-    match error {
-        Some(error) if is_json => Err(error),
-        error => Ok((QuestionTargets { targets, error }, loaded)),
+    match observe_targets(policy.as_ref(), connection, parallel, *after, env)? {
+        (QuestionTargets { error: Some(error), .. }, _) if is_json => Err(error),
+        observed => Ok(observed),
     }
 }
 

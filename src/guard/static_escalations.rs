@@ -80,12 +80,12 @@ impl StaticCluster {
             EscalationPath::Identity(_) => None,
         };
         of_objects.or_else(|| {
-            let marks = self.after.entry_marks();
+            let entry_marks = self.after.entry_marks();
             let authentication = access.authenticate(subject);
             authentication
                 .identities()
                 .filter_map(Identity::entry)
-                .find_map(|entry| location_of(self.policy_index.entry_managed_by(&marks, entry)))
+                .find_map(|entry| location_of(self.policy_index.entry_managed_by(&entry_marks, entry)))
         })
     }
 }

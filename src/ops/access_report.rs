@@ -5,13 +5,10 @@ use super::context::OpsContext;
 use super::loaded_policy::LoadedPolicy;
 use super::question::{QuestionTarget, QuestionTargets, state_warnings};
 use crate::access::{AccessView, Aggregation};
-use crate::diagnostic::SourceMap;
-use crate::guard;
-use crate::plan;
+use crate::guard::{self, InvariantViolation};
+use crate::plan::{self, Plan};
 use crate::policy::policy_expiries;
-use crate::report::{
-    AccessReportDocument, AnswerContext, ClusterReportInput, ClusterReportJson, DiagnosticJson, DriftReportJson,
-};
+use crate::report::{AccessReportDocument, AnswerContext, ClusterReportInput, ClusterReportJson, DiagnosticJson};
 
 /// Reports on the clusters that were read. `is_planned` is whether they are in the state after the plan.
 ///
@@ -54,12 +51,11 @@ fn report_cluster(
             state: &target.state,
             policy_index: &target.policy_index,
         },
-        name: target.name.as_deref(),
         access: &access,
         full,
         expiries: expiries.as_deref().unwrap_or_default(),
-        drift,
-        warnings: DiagnosticJson::all(&warnings, &SourceMap::default()),
+        drift: drift.as_ref().map(|(plan, violations)| (plan, violations.as_slice())),
+        warnings: &warnings,
     }))
 }
 
@@ -68,7 +64,7 @@ fn find_drift(
     target: &QuestionTarget,
     loaded: &LoadedPolicy,
     context: &OpsContext,
-) -> Result<DriftReportJson, CommandError> {
+) -> Result<(Plan, Vec<InvariantViolation>), CommandError> {
     let plan = plan::plan(&loaded.policy, target.name.as_deref(), &target.state, context.now)
         .map_err(|diagnostics| CommandError::new(loaded.policy.sources.clone(), diagnostics))?;
     let violations = if plan.invariants.is_empty() {
@@ -77,6 +73,5 @@ fn find_drift(
         let access = AccessView::new(&target.state, Aggregation::Reconciled);
         guard::check_invariants(&plan.invariants, &target.policy_index, &access)
     };
-    let cluster = target.name.as_deref().unwrap_or(&target.label);
-    Ok(DriftReportJson::new(cluster, &plan, &violations))
+    Ok((plan, violations))
 }

@@ -89,8 +89,7 @@ async fn observe_cluster(
         state.resources = state.resources.with_declared(declared);
     }
     let (label, namespace) = (connected.label, connected.namespace);
-    let name = target.name.clone();
-    Ok(QuestionTarget { label, name, namespace, state, policy_index, aggregation })
+    Ok(QuestionTarget { label, name: target.name.clone(), namespace, state, policy_index, aggregation })
 }
 
 impl QuestionTarget {

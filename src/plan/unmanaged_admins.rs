@@ -10,11 +10,12 @@ use crate::state::owner::is_built_in;
 /// ClusterRoleBindings without a policy that grant everything. What Kubernetes and EKS install does not count.
 pub(crate) fn unmanaged_admins(access: &AccessView<'_>, policy_index: &PolicyIndex) -> BTreeSet<String> {
     let state = access.state();
-    let (marks, mut admins) = (state.entry_marks(), BTreeSet::new());
+    let entry_marks = state.entry_marks();
+    let mut admins = BTreeSet::new();
     for grant in full_access_grants(access) {
         match grant {
             FullAccessGrant::Entry(subject, entry) => {
-                if policy_index.entry_managed_by(&marks, &entry) == ManagedBy::Unmanaged {
+                if policy_index.entry_managed_by(&entry_marks, &entry) == ManagedBy::Unmanaged {
                     admins.insert(subject.to_string());
                 }
             }

@@ -97,7 +97,7 @@ pub(super) fn table_of(caption: &PageHtml, columns: &[&'static str], rows: Vec<P
         ));
     }
     PageHtml::template(
-        "<div class=\"scroll\" role=\"region\" aria-label=\"{}\" tabindex=\"0\">\n{}</div>\n",
+        "<div class=\"scroll\" role=\"group\" aria-label=\"{}\" tabindex=\"0\">\n{}</div>\n",
         [caption.clone(), PageHtml::concat(tables)],
     )
 }

@@ -73,12 +73,19 @@ fn source_hash(source: &'static str) -> PageHtml {
     PageHtml::text(&format!("sha256-{}", STANDARD.encode(Sha256::digest(source.as_bytes()))))
 }
 
-/// A part of a page with its heading, `h2` or `h3`.
-pub(super) fn section(level: &'static str, id: PageHtml, heading: PageHtml, content: PageHtml) -> PageHtml {
-    let level = PageHtml::markup(level);
+/// A part of a page with its heading.
+pub(super) fn section(id: PageHtml, heading: PageHtml, content: PageHtml) -> PageHtml {
     PageHtml::template(
-        "<section id=\"{}\" aria-labelledby=\"{}-heading\">\n<{} id=\"{}-heading\">{}</{}>\n{}</section>\n",
-        [id.clone(), id.clone(), level.clone(), id, heading, level, content],
+        "<section id=\"{}\" aria-labelledby=\"{}-heading\">\n<h2 id=\"{}-heading\">{}</h2>\n{}</section>\n",
+        [id.clone(), id.clone(), id, heading, content],
+    )
+}
+
+/// A part of a larger part, with the heading of which it is named too, so that no two have the same name.
+pub(super) fn subsection(of: PageHtml, id: PageHtml, heading: PageHtml, content: PageHtml) -> PageHtml {
+    PageHtml::template(
+        "<section id=\"{}\" aria-labelledby=\"{} {}-heading\">\n<h3 id=\"{}-heading\">{}</h3>\n{}</section>\n",
+        [id.clone(), of, id.clone(), id, heading, content],
     )
 }
 

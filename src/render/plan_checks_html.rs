@@ -13,7 +13,7 @@ pub(super) fn refusals(facts: &PlanFacts<'_>) -> PageHtml {
     let mut items = Vec::new();
     for plan in &facts.document.plans {
         let prefix = cluster_prefix(facts, plan);
-        for FailedInvariantJson { location, description, invariant, violations: _, .. } in &plan.failed_invariants {
+        for FailedInvariantJson { location, description, invariant, .. } in &plan.failed_invariants {
             let name = PageHtml::message(description.as_ref().unwrap_or(invariant));
             items.push(PageHtml::template(
                 "<li>{}invariant violated: {} ({})</li>\n",
@@ -61,7 +61,7 @@ pub(super) fn checks_part(facts: &PlanFacts<'_>) -> Option<PageHtml> {
 fn check_items(plan: &PlanJson) -> Vec<PageHtml> {
     let mut items = Vec::new();
     let failed = "<li><span class=\"severity critical\">violated</span> invariant {} ({}){}</li>\n";
-    for FailedInvariantJson { location, description, invariant, violations, .. } in &plan.failed_invariants {
+    for FailedInvariantJson { location, description, invariant, violations, id: _ } in &plan.failed_invariants {
         let mut violators: Vec<PageHtml> = violations
             .iter()
             .take(MAX_VIOLATIONS)

@@ -38,7 +38,7 @@ pub(crate) fn render_plan_html(document: &PlanDocument, errors: &[DiagnosticJson
     for (id, heading, content) in parts {
         if let Some(content) = content {
             navigation.push((PageHtml::markup(heading), PageHtml::markup(id)));
-            main.push(&section("h2", PageHtml::markup(id), PageHtml::markup(heading), content));
+            main.push(&section(PageHtml::markup(id), PageHtml::markup(heading), content));
         }
     }
     let footer = PageHtml::markup("<p>Made by rolecall. This page loads nothing and sends nothing.</p>\n");

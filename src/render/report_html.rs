@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::access_graph::{AccessGraph, GraphOptions, MAX_LAYOUT_NODES};
 use super::graph_svg::graph_image;
 use super::html_parts::{error_banner, folded, severity_html, subject_html, table, table_of};
-use super::html_shell::{HtmlShell, section};
+use super::html_shell::{HtmlShell, section, subsection};
 use super::page_html::PageHtml;
 use super::plan_facts::is_outside;
 use crate::report::{
@@ -119,14 +119,16 @@ impl ClusterPage<'_> {
             ("graph", "Graph", Some(self.graph())),
             ("warnings", "Warnings", self.warnings()),
         ];
-        let level = if self.is_only { "h2" } else { "h3" };
         for (name, heading, content) in parts {
             if let Some(content) = content {
                 let id = self.id(name);
+                let heading = PageHtml::markup(heading);
                 if self.is_only {
-                    navigation.push((PageHtml::markup(heading), id.clone()));
+                    navigation.push((heading.clone(), id.clone()));
+                    main.push(&section(id, heading, content));
+                } else {
+                    main.push(&subsection(self.id("cluster"), id, heading, content));
                 }
-                main.push(&section(level, id, PageHtml::markup(heading), content));
             }
         }
     }

@@ -237,8 +237,8 @@ pub(crate) struct DriftReportJson {
 }
 
 impl DriftReportJson {
-    /// `cluster` is its name.
-    pub(crate) fn new(cluster: &str, plan: &Plan, violations: &[InvariantViolation]) -> Self {
+    /// `cluster` is its name in identifiers.
+    pub(super) fn new(cluster: &str, plan: &Plan, violations: &[InvariantViolation]) -> Self {
         Self {
             changes: plan.changes.iter().map(ChangeJson::from).collect(),
             failed_invariants: violations

@@ -17,8 +17,10 @@ use crate::access::{
     AUTHENTICATED, AccessView, Authentication, BoundGrants, Identity, MappedPrincipal, NamespaceFilter, Request,
     SERVICE_ACCOUNTS, SubjectQuery, UNAUTHENTICATED, identity_escalation_paths, paths_of_permissions,
 };
+use crate::diagnostic::{Diagnostic, SourceMap};
+use crate::guard::InvariantViolation;
 use crate::names::ObjectKey;
-use crate::plan::EscalationSummary;
+use crate::plan::{EscalationSummary, Plan};
 use crate::policy::PolicyExpiry;
 use crate::state::object::Binding;
 use crate::state::rbac::{RBAC_GROUP, Subject};
@@ -50,14 +52,13 @@ const SENSITIVE_REQUESTS: [(&str, &str, &str, &str); 14] = [
 /// What a report of a cluster is made from.
 pub(crate) struct ClusterReportInput<'a, 's> {
     pub(crate) cluster: AnswerContext<'a>,
-    /// The name of the cluster in the policy.
-    pub(crate) name: Option<&'a str>,
     pub(crate) access: &'a AccessView<'s>,
     /// Whether system subjects are listed.
     pub(crate) full: bool,
     pub(crate) expiries: &'a [PolicyExpiry],
-    pub(crate) drift: Option<DriftReportJson>,
-    pub(crate) warnings: Vec<DiagnosticJson>,
+    /// The plan and the violated invariants, if there is a policy.
+    pub(crate) drift: Option<(&'a Plan, &'a [InvariantViolation])>,
+    pub(crate) warnings: &'a [Diagnostic],
 }
 
 /// The bindings of the report, each with its position.
@@ -77,7 +78,7 @@ struct RowKey<'s> {
 
 impl ClusterReportJson {
     pub(crate) fn new(input: ClusterReportInput<'_, '_>) -> Self {
-        let ClusterReportInput { cluster, name, access, full, expiries, drift, warnings } = input;
+        let ClusterReportInput { cluster, access, full, expiries, drift, warnings } = input;
         access.grants.build_index();
         let mut table = BindingTable::default();
         let (access_rows, hidden_subjects) = subject_rows(cluster, access, full, &mut table);
@@ -85,15 +86,15 @@ impl ClusterReportJson {
         namespaces.extend(table.bindings.iter().filter_map(|binding| binding.binding.namespace.as_deref()));
         Self {
             cluster: cluster.label.to_owned(),
-            name: name.map(str::to_owned),
+            name: cluster.name.map(str::to_owned),
             namespaces: namespaces.into_iter().map(str::to_owned).collect(),
             bindings: table.bindings,
             access: access_rows,
             hidden_subjects,
             sensitive: sensitive_access(cluster, access, full),
             expiries: expiries.iter().map(ExpiryJson::from).collect(),
-            drift,
-            warnings,
+            drift: drift.map(|(plan, violations)| DriftReportJson::new(cluster.id_scope(), plan, violations)),
+            warnings: DiagnosticJson::all_of_cluster(cluster.id_scope(), warnings, &SourceMap::default()),
         }
     }
 }
@@ -105,7 +106,7 @@ fn subject_rows<'s>(
     full: bool,
     table: &mut BindingTable<'s>,
 ) -> (Vec<SubjectAccessJson>, usize) {
-    let mut rows: Vec<SubjectAccessJson> = Vec::new();
+    let mut rows: Vec<(SubjectAccessJson, Vec<EscalationSummary>)> = Vec::new();
     let mut positions: BTreeMap<RowKey<'s>, usize> = BTreeMap::new();
     // The subjects of one binding have the same permissions, which are computed once.
     let mut paths: BTreeMap<BoundGrants, Vec<EscalationSummary>> = BTreeMap::new();
@@ -134,10 +135,10 @@ fn subject_rows<'s>(
             escalations: of_identity.chain(of_permissions.iter().cloned()).collect(),
         };
         let position = *positions.entry(key).or_insert_with_key(|key| {
-            rows.push(SubjectAccessJson::new(key));
+            rows.push((SubjectAccessJson::new(key), key.escalations.clone()));
             rows.len() - 1
         });
-        if let Some(row) = rows.get_mut(position) {
+        if let Some((row, _)) = rows.get_mut(position) {
             let SubjectJson { subject, principal_name } = cluster.subject(&query);
             let kind = SubjectKindJson::from(&query);
             let is_mapped = matches!(query, SubjectQuery::Arn(_) | SubjectQuery::Account(_));
@@ -146,19 +147,11 @@ fn subject_rows<'s>(
             row.subjects.push(ReportSubjectJson { subject, principal_name, kind, identities });
         }
     }
-    // The identifier of an escalation path depends on the subjects of the row.
-    for (RowKey { escalations, .. }, position) in &positions {
-        if let Some(row) = rows.get_mut(*position) {
-            let subjects: Vec<&str> = row.subjects.iter().map(|subject| subject.subject.as_str()).collect();
-            let paths = escalations.iter().map(|path| EscalationJson::new(cluster.id_scope(), &subjects, path));
-            let mut paths: Vec<EscalationJson> = paths.collect();
-            paths.sort_by_key(|path| Reverse(path.severity));
-            row.escalations = paths;
-        }
-    }
-    let severity = |row: &SubjectAccessJson| row.escalations.first().map(|path| path.severity);
+    let mut rows: Vec<SubjectAccessJson> =
+        rows.into_iter().map(|(row, paths)| row.with_escalations(cluster.id_scope(), &paths)).collect();
     rows.sort_by_key(|row| {
-        (Reverse(row.is_in_system_masters), Reverse(severity(row)), row.subjects.first().map(|first| first.kind))
+        let severity = row.escalations.first().map(|path| path.severity);
+        (Reverse(row.is_in_system_masters), Reverse(severity), row.subjects.first().map(|first| first.kind))
     });
     (rows, hidden)
 }
@@ -176,6 +169,16 @@ impl SubjectAccessJson {
             grants: grants.iter().map(grant_json).collect(),
             escalations: Vec::new(),
         }
+    }
+
+    /// Adds the paths of the subjects, the most severe first. `cluster` is its name in identifiers.
+    fn with_escalations(mut self, cluster: &str, paths: &[EscalationSummary]) -> Self {
+        let subjects: Vec<&str> = self.subjects.iter().map(|subject| subject.subject.as_str()).collect();
+        let paths = paths.iter().map(|path| EscalationJson::new(cluster, &subjects, path));
+        let mut escalations: Vec<EscalationJson> = paths.collect();
+        escalations.sort_by_key(|path| Reverse(path.severity));
+        self.escalations = escalations;
+        self
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct EntryJson {
     /// The ARN as aws-auth has it, or the account ID.
     pub(super) principal: String,
     /// The policy that manages the entry, or null if no policy does.
-    pub(crate) managed_by: Option<ManagedByJson>,
+    pub(super) managed_by: Option<ManagedByJson>,
 }
 
 impl EntryJson {
@@ -36,7 +36,11 @@ impl EntryJson {
 
 /// `access.toml:12`, `policy other` or `unmanaged`.
 fn managed_by_text(managed_by: Option<&ManagedByJson>) -> String {
-    managed_by.map_or_else(|| "unmanaged".to_owned(), ManagedByJson::text)
+    match managed_by {
+        Some(ManagedByJson::Location(location)) => format!("{}:{}", location.file, location.line),
+        Some(ManagedByJson::Policy(name)) => format!("policy {name}"),
+        None => "unmanaged".to_owned(),
+    }
 }
 
 /// The policy that manages an object or an entry.
@@ -52,10 +56,7 @@ pub(crate) enum ManagedByJson {
 impl ManagedByJson {
     /// `access.toml:12` or `policy other`.
     pub(crate) fn text(&self) -> String {
-        match self {
-            Self::Location(LocationJson { file, line, column: _ }) => format!("{file}:{line}"),
-            Self::Policy(name) => format!("policy {name}"),
-        }
+        managed_by_text(Some(self))
     }
 
     pub(super) fn new(managed_by: &ManagedBy) -> Option<Self> {

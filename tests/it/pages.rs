@@ -411,3 +411,38 @@ fn plan_of_thousands_of_changes_stays_responsive() {
     assert!(opened.interactive() < 30_000 && filter < 10_000, "{} ms, {filter} ms", opened.interactive());
     println!("3,000 changes: {} ms until it can be used, {filter} ms for a filter", opened.interactive());
 }
+
+const TWO_CLUSTERS: &str = "[policy]\nname = \"two\"\n[clusters.a]\nsnapshot = \"cluster.yaml\"\n\
+                            [clusters.b]\nsnapshot = \"missing.yaml\"\n[groups.g]\n";
+
+#[test]
+fn report_says_at_its_beginning_which_cluster_is_missing() {
+    let sandbox = Sandbox::offline();
+    sandbox.write("cluster.yaml", &small_cluster()).write("access.toml", TWO_CLUSTERS);
+    let output = sandbox.run(&["report", "access.toml"]);
+    assert_eq!(output.exit_code, 1);
+    let main = output.stdout.split("<main").nth(1).unwrap();
+    let banner = main.find("Not complete: 1 error").unwrap();
+    assert!(banner < main.find("<section").unwrap() && main.contains("missing.yaml"), "{main}");
+    let output = sandbox.run(&["report", "access.toml", "-o", "json"]);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!((output.exit_code, document["errors"].as_array().unwrap().len()), (1, 1), "{}", output.stdout);
+    let output = sandbox.run(&["graph", "--policy", "access.toml", "--cluster", "a", "-o", "dot"]);
+    assert_eq!(output.exit_code, 0, "{}", output.stderr);
+}
+
+#[test]
+fn graph_of_several_clusters_is_an_error_that_says_what_to_do() {
+    let sandbox = Sandbox::offline();
+    let policy = TWO_CLUSTERS.replace("missing.yaml", "cluster-b.yaml");
+    sandbox
+        .write("cluster.yaml", &small_cluster())
+        .write("cluster-b.yaml", &small_cluster())
+        .write("access.toml", &policy);
+    let output = sandbox.run(&["graph", "--policy", "access.toml"]);
+    assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""));
+    let expected = "error: a graph is for one cluster, and there are 2\n |\n = help: name one with --cluster NAME\n";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+    let report = page(&sandbox, "report-two.html", &["report", "access.toml"]);
+    open_page(&report, &[]).assert_clean();
+}
