@@ -50,6 +50,7 @@ const SENSITIVE_REQUESTS: [(&str, &str, &str, &str); 14] = [
 ];
 
 /// What a report of a cluster is made from.
+#[derive(Clone, Copy)]
 pub(crate) struct ClusterReportInput<'a, 's> {
     pub(crate) cluster: AnswerContext<'a>,
     pub(crate) access: &'a AccessView<'s>,
