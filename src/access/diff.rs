@@ -15,7 +15,8 @@ use super::escalation::{EscalationPath, identity_escalation_paths, newly_opened_
 use super::iam_identity::IamIdentity;
 use super::identity::{Authentication, Identity, SubjectQuery};
 use super::request_set::RequestSetExcept;
-use super::session_match::{SESSION_NAME_RAW, SessionAttributes};
+use super::session_attributes::SessionAttributes;
+use super::session_match::SESSION_NAME_RAW;
 use super::template::RenderedName;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::merge_join::{EitherOrBoth, merge_join};

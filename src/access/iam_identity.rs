@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::session_match::{SessionAttributes, is_session_name_char};
+use super::session_attributes::SessionAttributes;
+use super::session_match::is_session_name_char;
 use crate::names::{AccountId, ArnError, PARTITIONS, iam_name_error};
 
 /// The name of a role's session.

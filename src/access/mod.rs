@@ -31,6 +31,7 @@ mod request_scope;
 mod request_set;
 mod rule_coverage;
 mod rule_match;
+mod session_attributes;
 mod session_match;
 mod template;
 mod variants;
@@ -86,7 +87,7 @@ pub(crate) use who_can::{GrantLimit, NamespaceFilter};
 #[cfg(test)]
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
-    iam_identity::SessionName, identity::IdentitySource, session_match::SessionAttributes,
+    iam_identity::SessionName, identity::IdentitySource, session_attributes::SessionAttributes,
 };
 
 #[cfg(test)]

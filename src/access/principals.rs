@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::iam_identity::IamIdentity;
 use super::identity::{Authentication, Identity, SubjectQuery};
 use super::identity_mapping::IdentityMapping;
-use super::session_match::SessionAttributes;
+use super::session_attributes::SessionAttributes;
 use super::variants::{BoundNames, bound_account_members, distinguished_sessions};
 use crate::state::rbac::Subject;
 

@@ -12,7 +12,8 @@ use super::identity::{
     ANONYMOUS, AUTHENTICATED, Authentication, MASTERS, NODES, SubjectQuery, UNAUTHENTICATED, service_account_username,
 };
 use super::identity_mapping::IdentityMapping;
-use super::session_match::{SESSION_NAME_RAW, SessionAttributes, literal_prefix, sessions_rendering};
+use super::session_attributes::SessionAttributes;
+use super::session_match::{SESSION_NAME_RAW, literal_prefix, sessions_rendering};
 use super::template::{RenderedName, render_template};
 use crate::state::rbac::Subject;
 

@@ -11,7 +11,7 @@ use crate::ops::{ClusterConnection, ClusterPlan, CommandError, PlanSet};
 use crate::plan::Plan;
 use crate::render::junit::{render_failure_junit, render_plan_junit};
 use crate::render::markdown_text::MarkdownText;
-use crate::render::plan_facts::{ApplyFlags, shell_word};
+use crate::render::plan_facts::{ApprovalFlags, shell_word};
 use crate::render::plan_html::{render_failure_html, render_plan_html};
 use crate::render::plan_markdown::{MIN_MAX_CHARS, render_failure_markdown, render_plan_markdown};
 use crate::render::plan_summary::{render_failure_summary, render_plan_summary};
@@ -127,7 +127,7 @@ fn check_counts(cluster_plan: &ClusterPlan) -> Option<CheckCounts> {
 /// Returns the command that makes exactly these plans. `None` if there is nothing to make, or if a plan is of a snapshot.
 pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) -> Option<String> {
     let ConnectionArgs { clusters, snapshots: _, context, kubeconfig } = &target.connection;
-    let mut flags = ApplyFlags::default();
+    let mut flags = ApprovalFlags::default();
     for ClusterPlan { plan, digest, connection, guard_report, .. } in cluster_plans {
         if matches!(connection, ClusterConnection::Snapshot { .. }) {
             return None;

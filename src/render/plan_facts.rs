@@ -162,7 +162,7 @@ impl<'a> PlanFacts<'a> {
 
 /// What the command line of `apply` needs so that it makes exactly some plans.
 #[derive(Debug, Default)]
-pub(crate) struct ApplyFlags {
+pub(crate) struct ApprovalFlags {
     /// The digests of the plans with changes.
     pub(crate) digests: Vec<String>,
     /// The accepted risks, as `--allow` takes them.
@@ -170,7 +170,7 @@ pub(crate) struct ApplyFlags {
     pub(crate) allow_window: bool,
 }
 
-impl ApplyFlags {
+impl ApprovalFlags {
     pub(crate) fn new(document: &PlanDocument) -> Self {
         let plans = document.plans.iter().filter(|plan| !plan.changes.is_empty());
         let allowed = plans.clone().flat_map(|plan| &plan.guards.allowed).filter_map(|finding| finding.allow.clone());

@@ -7,7 +7,7 @@ use super::page_html::PageHtml;
 use super::plan_access_html::access_part;
 use super::plan_changes_html::{aws_auth_part, changes_part};
 use super::plan_checks_html::{checks_part, refusals};
-use super::plan_facts::{ApplyFlags, PlanFacts, PlanTotals, PlanVerdict};
+use super::plan_facts::{ApprovalFlags, PlanFacts, PlanTotals, PlanVerdict};
 use crate::report::{DiagnosticJson, PlanDocument, PlanJson};
 
 /// Returns the document as a page. `errors` are those of the clusters that could not be planned.
@@ -185,7 +185,7 @@ fn approval_part(facts: &PlanFacts<'_>) -> Option<PageHtml> {
     if facts.is_drift || !has_changes || matches!(facts.verdict, PlanVerdict::Failed | PlanVerdict::Refused) {
         return None;
     }
-    let flags = ApplyFlags::new(facts.document).to_words();
+    let flags = ApprovalFlags::new(facts.document).to_words();
     let lines =
         std::iter::once(PageHtml::markup("rolecall apply")).chain(flags.iter().map(|flag| PageHtml::text(flag)));
     Some(PageHtml::template(

@@ -6,7 +6,7 @@ use super::changes_markdown::{change_sections, drift_sections};
 use super::checks_markdown::{check_sections, refusal_lines};
 use super::markdown_page::{MarkdownPage, PageSection, SectionPriority};
 use super::markdown_text::MarkdownText;
-use super::plan_facts::{ApplyFlags, PlanFacts, PlanTotals, PlanVerdict};
+use super::plan_facts::{ApprovalFlags, PlanFacts, PlanTotals, PlanVerdict};
 use crate::report::{DiagnosticJson, PlanDocument, PlanJson};
 
 /// The longest comment of GitHub, in characters. It is the default limit.
@@ -265,7 +265,7 @@ fn approval_section(facts: &PlanFacts<'_>) -> Option<PageSection> {
     if facts.is_drift || !has_changes || matches!(facts.verdict, PlanVerdict::Failed | PlanVerdict::Refused) {
         return None;
     }
-    let command = format!("rolecall apply {}", ApplyFlags::new(facts.document).to_words().join(" \\\n  "));
+    let command = format!("rolecall apply {}", ApprovalFlags::new(facts.document).to_words().join(" \\\n  "));
     let lines: Vec<String> = command.lines().map(str::to_owned).collect();
     let block = MarkdownText::fenced("sh", &lines);
     Some(PageSection {

@@ -1,6 +1,6 @@
 //! A plan or a drift in a few lines for a chat: the verdict, the numbers, the worst change, and how to apply it.
 
-use super::plan_facts::{ApplyFlags, PlanFacts, PlanTotals, PlanVerdict, is_outside};
+use super::plan_facts::{ApprovalFlags, PlanFacts, PlanTotals, PlanVerdict, is_outside};
 use super::slack_text::SlackText;
 use crate::report::{AccessChangeJson, DiagnosticJson, PlanDocument, PlanJson};
 
@@ -63,7 +63,7 @@ pub(crate) fn render_plan_summary(document: &PlanDocument, errors: &[DiagnosticJ
     }
     let is_applicable =
         matches!(facts.verdict, PlanVerdict::Changes | PlanVerdict::NeedsAllowWindow) && !facts.is_drift;
-    let command = format!("rolecall apply {}", ApplyFlags::new(facts.document).to_words().join(" "));
+    let command = format!("rolecall apply {}", ApprovalFlags::new(facts.document).to_words().join(" "));
     if is_applicable && command.len() <= MAX_COMMAND {
         out.push(&SlackText::template("Apply exactly this: {}\n", [SlackText::code(&command, MAX_COMMAND)]));
     }

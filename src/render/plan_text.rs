@@ -96,7 +96,7 @@ fn legend(text: &TerminalText, style: TextStyle) -> Option<String> {
         ("!", StyleClass::Removed, "privilege escalation path or temporary access"),
         ("…", StyleClass::Location, "wait"),
     ];
-    let plain = text.to_output(TextStyle::Plain);
+    let plain = anstream::adapter::strip_str(&text.to_output(TextStyle::Color)).to_string();
     let is_used = |sign: &str| plain.lines().any(|line| line.split_whitespace().next() == Some(sign));
     let used: Vec<String> = signs
         .iter()

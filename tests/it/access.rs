@@ -100,6 +100,7 @@ fn access_section_is_printed_only_if_the_plan_has_changes() {
     Who gains and loses access
       no access changes
 
+    Guards: 8 passed.
     Plan: 0 to add, 1 to change, 0 to replace, 0 to remove. 1 object to write. 0 subjects gain access, 0 lose.
     ");
 }

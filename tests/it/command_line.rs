@@ -582,24 +582,29 @@ fn output_wraps_to_the_terminal_width_with_a_hanging_indent() {
     };
     assert_eq!(plan_at(&[], Some(60), false), full, "output to a file is not wrapped");
     let no_color = [("NO_COLOR", "1")];
-    let narrow = plan_at(&no_color, Some(60), true);
+    // The signs are explained on a terminal only.
+    let with_legend = plan_at(&no_color, Some(60), true);
+    let (before, after) = with_legend.split_once("Signs: ").unwrap();
+    let (legend, after) = after.split_once("\n\n").unwrap();
+    assert_eq!(words(legend).join(" "), "+ add, ! privilege escalation path or temporary access");
+    let narrow = format!("{before}{after}");
     assert_eq!(words(&narrow), words(&full));
     assert!(narrow.lines().all(|line| line.chars().count() <= 60 || !line.trim().contains(' ')), "{narrow}");
     assert!(
-        narrow.contains("\n  !   exec: can run commands in pods and use their service\n          accounts;"),
+        narrow.contains("\n    ! high      exec: can run commands in pods and use their\n                service accounts;"),
         "{narrow}"
     );
     assert!(narrow.contains("\n             via cluster-viewers → cluster-viewer"), "{narrow}");
     assert_eq!(plan_at(&[("COLUMNS", "60")], None, false), narrow, "COLUMNS sets the width without a terminal");
     assert_eq!(
         plan_at(&[("COLUMNS", "60"), ("NO_COLOR", "1")], Some(200), true),
-        narrow,
+        with_legend,
         "COLUMNS overrides the width of the terminal"
     );
     assert_eq!(plan_at(&[("COLUMNS", "0")], None, false), full);
     // Colors take no columns.
     let colored = plan_at(&[], Some(60), true);
-    assert_eq!(colored.lines().count(), narrow.lines().count());
+    assert_eq!(colored.lines().count(), with_legend.lines().count());
     // At 80 columns each location stays on the line of its change.
     let at_80_columns = plan_at(&no_color, Some(80), true);
     assert!(at_80_columns.lines().any(|line| line.ends_with(" access.toml:24")), "{at_80_columns}");

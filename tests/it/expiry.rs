@@ -130,6 +130,7 @@ fn expiring_access_is_warned_about_and_removed_with_its_reason() {
       - arn:aws:iam::111122223333:user/alice (alice)  loses  get pods in all namespaces  previously via alone → viewer, both → viewer
       - user:carol  loses  get pods in all namespaces  previously via short → viewer
 
+    Guards: 7 passed, 1 not evaluated.
     Plan: 0 to add, 1 to change, 0 to replace, 3 to remove. 4 objects to write. 0 subjects gain access, 2 lose.
     ");
 

@@ -130,8 +130,8 @@ fn plan_names_the_sessions_that_gain_and_lose() {
     + arn:aws:iam::111122223333:role/dev for sessions named `alice` (dev)
         gains  everything in all namespaces  via alice → cluster-admin
         gains  every verb on every URL  via alice → cluster-admin
-    !   full-admin: equivalent to cluster-admin in all namespaces
-    !   aws-auth: can update the aws-auth ConfigMap and map any IAM principal to system:masters: create, patch, update configmaps without a name or named aws-auth in kube-system
+      ! critical  full-admin: equivalent to cluster-admin in all namespaces
+      ! critical  aws-auth: can update the aws-auth ConfigMap and map any IAM principal to system:masters: create, patch, update configmaps without a name or named aws-auth in kube-system
     ");
     let exclusive = "[policy]\nname = \"prod\"\n[principals.admin]\nrole = \"arn:aws:iam::111122223333:role/admin\"\n\
                      username = \"admin\"\ngroups = [\"system:masters\"]\n[groups.\"system:masters\"]\n[ownership]\naws-auth = \"exclusive\"\n";

@@ -164,6 +164,17 @@ impl<'s> AccessEngine<'s> {
         all.filter(move |other| other.scope.overlaps(scoped_rule.scope))
     }
 
+    /// Returns whether one of the sorted rules allows all requests of a set, which is a part of what `scoped_rule` allows.
+    pub(crate) fn contain(
+        &self,
+        scoped_rules: &[ScopedRule],
+        scoped_rule: ScopedRule,
+        requests: &RequestSet<'s>,
+    ) -> bool {
+        let mut related = self.related_rules(scoped_rules, scoped_rule);
+        related.any(|other| self.request_sets(*other).iter().any(|other| other.covers(requests)))
+    }
+
     /// Returns whether the sorted rules together allow all requests of a set, which is a part of what `scoped_rule` allows. Only
     /// rules of the same namespace and of the whole cluster can allow them, and requests in every namespace only rules of
     /// the whole cluster, because there are infinitely many namespaces.

@@ -112,9 +112,9 @@ impl<'s> LowerBound<'s> {
             let other: Vec<ScopedRule> =
                 side.iter().filter(|scoped_rule| kept.binary_search(scoped_rule).is_err()).copied().collect();
             let lost = lost.into_iter().map(|scoped_rule| (scoped_rule, engine.request_sets(scoped_rule).to_vec()));
-            let mut shared = intersections(lost, &other, engine);
+            let mut shared = intersections(lost, &other, &kept, engine);
             let earlier = bound.shared.into_iter().map(|(rule, sets)| (rule, sets.into_iter().collect()));
-            for (scoped_rule, sets) in intersections(earlier, side, engine) {
+            for (scoped_rule, sets) in intersections(earlier, side, &kept, engine) {
                 shared.entry(scoped_rule).or_default().extend(sets);
             }
             bound = Self { scoped_rules: kept, shared, shared_rules: Vec::new() };
@@ -176,29 +176,41 @@ fn push_shared<'s>(
     into.extend(wanted.map(|requests| RequiredSet { scoped_rule, is_whole_rule: false, requests: requests.clone() }));
 }
 
-/// Returns the requests of each set that some other rules allow too. A cluster-wide rule and a rule of a namespace
-/// intersect in the namespace. The other rules are sorted.
+/// Returns the requests of each set that some other rules allow too, without those that the `kept` rules allow anyway. A
+/// cluster-wide rule and a rule of a namespace intersect in the namespace. The rules are sorted.
 fn intersections<'s>(
     sets: impl Iterator<Item = (ScopedRule, Vec<RequestSet<'s>>)>,
     others: &[ScopedRule],
+    kept: &[ScopedRule],
     engine: &AccessEngine<'s>,
 ) -> SharedSets<'s> {
     let mut shared: SharedSets<'s> = SharedSets::new();
     // The same requests are often common to many pairs of rules.
     let mut known: BTreeSet<(ScopeId, RequestSet<'s>)> = BTreeSet::new();
     for (scoped_rule, sets) in sets {
-        for other in engine.related_rules(others, scoped_rule) {
+        let mut of_rule: BTreeMap<ScopeId, BTreeSet<RequestSet<'s>>> = BTreeMap::new();
+        let (cluster_wide, in_namespaces): (Vec<&ScopedRule>, Vec<&ScopedRule>) =
+            engine.related_rules(others, scoped_rule).partition(|other| other.scope == ScopeId::CLUSTER);
+        // What is common in all namespaces does not have to be listed for each.
+        for other in cluster_wide.into_iter().chain(in_namespaces) {
             let scope = if scoped_rule.scope == ScopeId::CLUSTER { other.scope } else { scoped_rule.scope };
             let other_sets = engine.request_sets(*other);
             for common in sets.iter().flat_map(|set| other_sets.iter().filter_map(|other| set.intersect(other))) {
-                let of_rule = shared.entry(ScopedRule { scope, ..scoped_rule }).or_default();
-                if !of_rule.iter().any(|known| known.covers(&common)) && known.insert((scope, common.clone())) {
-                    of_rule.insert(common);
+                let same_or_wider = [ScopeId::CLUSTER, scope].into_iter().filter_map(|scope| of_rule.get(&scope));
+                if same_or_wider.flatten().any(|known| known.covers(&common))
+                    || known.contains(&(scope, common.clone()))
+                    || engine.contain(kept, ScopedRule { scope, ..scoped_rule }, &common)
+                {
+                    continue;
                 }
+                known.insert((scope, common.clone()));
+                of_rule.entry(scope).or_default().insert(common);
             }
         }
+        for (scope, sets) in of_rule {
+            shared.entry(ScopedRule { scope, ..scoped_rule }).or_default().extend(sets);
+        }
     }
-    shared.retain(|_, sets| !sets.is_empty());
     shared
 }
 
