@@ -591,7 +591,9 @@ fn output_wraps_to_the_terminal_width_with_a_hanging_indent() {
     assert_eq!(words(&narrow), words(&full));
     assert!(narrow.lines().all(|line| line.chars().count() <= 60 || !line.trim().contains(' ')), "{narrow}");
     assert!(
-        narrow.contains("\n    ! high      exec: can run commands in pods and use their\n                service accounts;"),
+        narrow.contains(
+            "\n    ! high      exec: can run commands in pods and use their\n                service accounts;"
+        ),
         "{narrow}"
     );
     assert!(narrow.contains("\n             via cluster-viewers → cluster-viewer"), "{narrow}");

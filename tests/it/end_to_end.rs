@@ -264,3 +264,23 @@ fn saved_plan_is_refused_after_a_change_of_the_cluster_or_the_file() {
     let refused = sandbox.run(&["apply", "--plan", "saved.json"]);
     assert!(refused.exit_code == 1 && refused.stderr.contains("was changed after it was saved"), "{}", refused.stderr);
 }
+
+#[test]
+fn last_line_of_a_plan_is_the_command_that_applies_it() {
+    let cluster = cluster();
+    let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig());
+    sandbox.write(
+        "last line.toml",
+        "[policy]\nname = \"last-line\"\n[cluster-roles.last-line]\nrules = [{ verbs = [\"get\"], resources = [\"pods\"] }]\n",
+    );
+    let plan = sandbox.ok(&["plan", "last line.toml", "--context", "admin"]);
+    let command = plan.lines().last().unwrap().strip_prefix("To apply exactly this plan: rolecall ").unwrap();
+    let (policy, rest) = command.strip_prefix("apply 'last line.toml' ").map(|rest| ("last line.toml", rest)).unwrap();
+    let args: Vec<&str> = ["apply", policy].into_iter().chain(rest.split(' ')).collect();
+    assert_eq!(&args[2..5], ["--context", "admin", "--approved"], "{command}");
+    sandbox.ok(&args);
+    let again = sandbox.ok(&["plan", "last line.toml", "--context", "admin"]);
+    assert!(again.contains("No changes.") && !again.contains("To apply"), "{again}");
+    let object = "/apis/rbac.authorization.k8s.io/v1/clusterroles/last-line";
+    assert_eq!(cluster.admin("DELETE", object, None).0, 200);
+}
