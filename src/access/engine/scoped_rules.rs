@@ -53,6 +53,9 @@ impl RelatedScopes {
     }
 }
 
+/// The length of a list up to which all of it is compared with a rule.
+const MAX_SCANNED: usize = 2048;
+
 impl<'s> AccessEngine<'s> {
     /// Returns the rules that apply to an identity.
     pub(crate) fn scoped_rules(&self, identity: &SubjectSet, aggregated: AggregatedRules) -> Vec<ScopedRule> {
@@ -141,16 +144,17 @@ impl<'s> AccessEngine<'s> {
         self.rules.request_sets(scoped_rule)
     }
 
-    /// Returns the rules of a sorted list that can allow requests of a rule: those with a common resource, in the same
-    /// namespace or in the whole cluster. A rule of the whole cluster has requests in each namespace.
+    /// Returns at least the rules of a sorted list that can allow requests of a rule: those with a common resource, in the
+    /// same namespace or in the whole cluster. A rule of the whole cluster has requests in each namespace.
     pub(crate) fn related_rules<'r>(
         &self,
         scoped_rules: &'r [ScopedRule],
         scoped_rule: ScopedRule,
     ) -> impl Iterator<Item = &'r ScopedRule> {
-        let related = self.rules.related(scoped_rule.rule);
-        // Of two long lists, the shorter one decides what is looked up in the other.
-        let (by_rule, filtered) = if related.len() < scoped_rules.len() {
+        // The whole of a short list is read faster than related rules are looked up in it.
+        let is_long = scoped_rules.len() > MAX_SCANNED;
+        let related = if is_long { self.rules.related(scoped_rule.rule) } else { Rc::from([]) };
+        let (by_rule, filtered) = if is_long && related.len() < scoped_rules.len() {
             let ranges = related.iter().flat_map(|rule| {
                 let start = scoped_rules.partition_point(|other| other.rule < *rule);
                 let tail = scoped_rules.get(start..).unwrap_or_default();
