@@ -139,6 +139,7 @@ fn kinds() -> Vec<Kind> {
         ("policy: nested arrays", |bytes| policy(format!("x = {}\n", "[".repeat(bytes)))),
         ("policy: one string", |bytes| policy(format!("x = \"{}\"\n", "a".repeat(bytes)))),
         ("policy: one line of `=`", |bytes| policy("=".repeat(bytes))),
+        ("policy: lines of `=`", |bytes| policy("=\n".repeat(bytes / 2))),
         ("policy and snapshot: a role widened for many users", |bytes| {
             let users = repeat(bytes / 4, |n| format!("\"u{n}\","));
             let rules = toml_rules(bytes / 2, "\"get\", \"list\"");

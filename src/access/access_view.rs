@@ -386,6 +386,13 @@ impl<'s> AccessView<'s> {
         self.authenticate(query).identities().flat_map(rules).collect()
     }
 
+    /// Returns whether a binding grants a rule to a subject.
+    pub(crate) fn has_rules(&self, query: &SubjectQuery) -> bool {
+        let authentication = self.authenticate(query);
+        let mut grants = authentication.identities().flat_map(|identity| self.grants.grants_for_identity(identity));
+        grants.any(|grant| self.grants.role_for_grant(&grant).is_some_and(|role| role.sourced_rules().next().is_some()))
+    }
+
     /// Returns every request that a subject is allowed to make, merged into few sets.
     pub(crate) fn effective_permissions(&self, query: &SubjectQuery) -> Vec<GrantedRequests<'s>> {
         let is_in_system_masters = self.authenticate(query).identities().any(Identity::is_in_system_masters);

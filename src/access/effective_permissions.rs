@@ -3,8 +3,9 @@
 //! Rules with the same content are treated as one rule, whichever bindings grant it. So a renamed binding or a role that
 //! is bound under another name makes no difference.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::access_view::{EffectiveRule, GrantSource};
 use super::request::Request;
@@ -35,7 +36,19 @@ pub(crate) struct EffectivePermissions<'s> {
     /// The rules by content, and where `effective_rules` grants each.
     by_content: BTreeMap<&'s Rule, RuleGrants<'s>>,
     request_sets: OnceCell<Vec<RequestSet<'s>>>,
+    by_resource: OnceCell<SetPositions<'s>>,
 }
+
+/// The positions of request sets.
+#[derive(Debug, Default)]
+struct SetPositions<'s> {
+    by_resource: BTreeMap<&'s str, Vec<usize>>,
+    /// Of sets with a wildcard or URLs.
+    others: Vec<usize>,
+}
+
+/// The number of sets up to which all are compared with another set.
+const MAX_COMPARED: usize = 256;
 
 /// The grants of one rule.
 #[derive(Debug, Default)]
@@ -70,7 +83,14 @@ impl<'s> EffectivePermissions<'s> {
             grants.is_cluster_wide |= effective.namespace.is_none();
             grants.namespaces.extend(effective.namespace);
         }
-        Self { known, is_in_system_masters, effective_rules, by_content, request_sets: OnceCell::new() }
+        Self {
+            known,
+            is_in_system_masters,
+            effective_rules,
+            by_content,
+            request_sets: OnceCell::new(),
+            by_resource: OnceCell::new(),
+        }
     }
 
     pub(super) fn is_in_system_masters(&self) -> bool {
@@ -95,6 +115,30 @@ impl<'s> EffectivePermissions<'s> {
         self.request_sets.get_or_init(|| {
             self.by_content.iter().flat_map(|(rule, grants)| grants.request_sets(rule, self.known)).collect()
         })
+    }
+
+    /// Returns at least the allowed sets that overlap with a set.
+    fn related_sets(&self, set: &RequestSet<'s>) -> Cow<'_, [RequestSet<'s>]> {
+        let all = self.request_sets();
+        let Some(names) = set.resource_names().filter(|_| all.len() > MAX_COMPARED) else {
+            return Cow::Borrowed(all);
+        };
+        let SetPositions { by_resource, others } = self.by_resource.get_or_init(|| {
+            let mut positions = SetPositions::default();
+            for (position, set) in all.iter().enumerate() {
+                let Some(names) = set.resource_names() else {
+                    positions.others.push(position);
+                    continue;
+                };
+                for name in names {
+                    positions.by_resource.entry(name).or_default().push(position);
+                }
+            }
+            positions
+        });
+        let named = names.iter().filter_map(|name| by_resource.get(name)).flatten();
+        let positions: BTreeSet<usize> = named.chain(others).copied().collect();
+        positions.into_iter().filter_map(|position| all.get(position).cloned()).collect()
     }
 
     fn sources_at(&self, positions: &[usize]) -> Vec<GrantSource<'s>> {
@@ -158,7 +202,7 @@ impl<'s> EffectivePermissions<'s> {
         };
         let mut added = Vec::new();
         for set in sets {
-            for requests in subtract(&set, other.request_sets()) {
+            for requests in subtract(&set, &other.related_sets(&set)) {
                 let is_granted_at = |position: &&usize| {
                     self.effective_rules.get(**position).is_some_and(|effective| applies_in(effective, &requests))
                 };

@@ -174,6 +174,9 @@ pub(crate) fn report_failure(
     output: &PlanOutputArgs,
     env: &mut Env,
 ) -> Result<(), CommandError> {
+    if matches!(output.format, PlanFormat::Text | PlanFormat::Json) && !output.step_summary {
+        return Ok(());
+    }
     let errors = DiagnosticJson::all(&error.diagnostics, &error.sources);
     match output.format {
         PlanFormat::Text | PlanFormat::Json => {}

@@ -50,6 +50,8 @@ struct SourceFile {
     text: String,
     /// The offset of every line.
     line_starts: Vec<usize>,
+    /// Whether a column is a number of bytes.
+    is_ascii: bool,
 }
 
 /// The files of one policy.
@@ -63,7 +65,8 @@ impl SourceMap {
     pub(crate) fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
         let text = text.into();
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(offset, _)| offset + 1)).collect();
-        self.files.push(SourceFile { name: name.into(), text, line_starts: lines });
+        let is_ascii = text.is_ascii();
+        self.files.push(SourceFile { name: name.into(), text, line_starts: lines, is_ascii });
         self.files.len() - 1
     }
 
@@ -101,7 +104,10 @@ impl SourceMap {
         SourceLocation {
             file: file.name.clone(),
             line,
-            column: file.text.get(begin..start).map_or(0, |text| text.chars().count()) + 1,
+            column: 1 + match file.text.get(begin..start) {
+                Some(text) if file.is_ascii => text.len(),
+                text => text.map_or(0, |text| text.chars().count()),
+            },
         }
     }
 }

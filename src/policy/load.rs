@@ -163,6 +163,26 @@ pub(crate) fn prescan_clusters(texts: &[(String, String)]) -> Option<BTreeMap<St
 /// The number of syntax errors of one file that are reported. A file that is not TOML has one for each character.
 const MAX_SYNTAX_ERRORS: usize = 1000;
 
+/// The length of text after the first syntax error that is parsed for more errors, in bytes. The parser keeps each error,
+/// and text that is not TOML has one for each character.
+const MAX_RECOVERED: usize = 128 << 10;
+
+/// Parses TOML, and reports several errors at once.
+fn parse_toml(text: &str) -> (toml::Spanned<DeTable<'_>>, Vec<toml::de::Error>) {
+    if text.len() <= MAX_RECOVERED {
+        return DeTable::parse_recoverable(text);
+    }
+    let first = match DeTable::parse(text) {
+        Ok(table) => return (table, Vec::new()),
+        Err(error) => error.span().unwrap_or_default().end,
+    };
+    let end = text.floor_char_boundary(first + MAX_RECOVERED);
+    let (table, mut errors) = DeTable::parse_recoverable(text.get(..end).unwrap_or(text));
+    // The text that is cut can end in a string or an array.
+    errors.retain(|error| end == text.len() || error.span().is_some_and(|span| span.end < end));
+    (table, errors)
+}
+
 /// An error of the TOML parser. The ranges are relative to the parsed text.
 struct SyntaxError {
     message: String,
@@ -191,7 +211,7 @@ fn syntax_errors(text: &str, errors: &[toml::de::Error]) -> Vec<SyntaxError> {
     let mut converted = errors.iter().filter_map(convert);
     let mut all: Vec<SyntaxError> = converted.by_ref().take(MAX_SYNTAX_ERRORS).collect();
     if let Some(mut next) = converted.next() {
-        next.message = format!("{} more errors from here on", 1 + converted.count());
+        "more errors follow, which are not listed".clone_into(&mut next.message);
         all.push(next);
     }
     all
@@ -228,7 +248,7 @@ fn parse_files(
         scope.spawn(move || {
             for (file, chunk) in file_chunks {
                 let base_offset = chunk.start;
-                let parsed = DeTable::parse_recoverable(sources.text(file).get(chunk).unwrap_or_default());
+                let parsed = parse_toml(sources.text(file).get(chunk).unwrap_or_default());
                 if sender.send((file, base_offset, parsed)).is_err() {
                     break;
                 }
@@ -313,4 +333,31 @@ fn parse_policy_name(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> 
         diagnostics.push(PolicyError::InvalidPolicyName { name: name.value.clone() }, name.span);
     }
     Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_is_not_toml_has_a_limited_number_of_errors() {
+        for line in ["=\n", "=", "\"\n"] {
+            let text = format!("[policy]\nname = \"x\"\n{}", line.repeat(400_000 / line.len()));
+            let (_, diagnostics) = load_policy(vec![("policy.toml".to_owned(), text)]).unwrap_err();
+            assert!((1..=MAX_SYNTAX_ERRORS + 5).contains(&diagnostics.len()), "{line:?}: {}", diagnostics.len());
+            assert!(diagnostics.iter().any(|error| error.message.starts_with("invalid TOML")), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn text_after_the_errors_of_a_long_policy_is_not_parsed() {
+        let valid = format!("[policy]\nname = \"x\"\n[groups]\n{}", "# a comment\n".repeat(30_000));
+        let (policy, _) = load_policy(vec![("policy.toml".to_owned(), valid.clone())]).unwrap();
+        assert_eq!(policy.name.value, "x");
+        let invalid = valid.replacen("[groups]", "x y\n[groups]\nlist = [\n", 1);
+        let (sources, diagnostics) = load_policy(vec![("policy.toml".to_owned(), invalid)]).unwrap_err();
+        let lines: Vec<usize> =
+            diagnostics.iter().filter_map(|error| Some(sources.location(error.primary.as_ref()?.0).line)).collect();
+        assert_eq!(lines.first(), Some(&3), "{lines:?}");
+    }
 }

@@ -17,8 +17,7 @@ pub(crate) fn is_system_subject(subject: &SubjectQuery) -> bool {
 pub(crate) fn has_own_row(access: &AccessView<'_>, subject: &SubjectQuery) -> bool {
     match subject {
         SubjectQuery::User(_) | SubjectQuery::Group(_) => {
-            access.authenticate(subject).identities().any(Identity::is_in_system_masters)
-                || !access.effective_rules(subject).is_empty()
+            access.authenticate(subject).identities().any(Identity::is_in_system_masters) || access.has_rules(subject)
         }
         SubjectQuery::Arn(_) | SubjectQuery::Account(_) | SubjectQuery::ServiceAccount { .. } => true,
     }

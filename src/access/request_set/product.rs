@@ -1,7 +1,7 @@
 //! A set of requests as a product of dimensions, which is what one rule allows, and the operations on two products.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::request_set_except::{Coverage, coverage};
 use super::resource_set::ResourceSet;
@@ -185,6 +185,14 @@ impl<'s> RequestSet<'s> {
             }
             (Self::Urls(set), Request::Url { verb, path }) => set.verbs.contains(verb) && set.urls.contains(path),
             (Self::Objects(_), Request::Url { .. }) | (Self::Urls(_), Request::Object(_)) => false,
+        }
+    }
+
+    /// Returns the resources of the set, without their subresources. `None` for URLs and for infinitely many resources.
+    pub(crate) fn resource_names(&self) -> Option<BTreeSet<&'s str>> {
+        match self {
+            Self::Objects(set) => set.resources.names(),
+            Self::Urls(_) => None,
         }
     }
 

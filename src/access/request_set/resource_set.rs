@@ -3,6 +3,8 @@
 //! The set maps each subresource to the set of resources that it contains with that subresource. The empty subresource
 //! is the resource itself. So the union, intersection and difference of two sets have the same form.
 
+use std::collections::BTreeSet;
+
 use super::string_set::StringSet;
 
 /// Resources with their subresources.
@@ -85,6 +87,12 @@ impl<'s> ResourceSet<'s> {
 
     pub(crate) fn is_all(&self) -> bool {
         self.by_subresource.is_empty() && self.others.is_all()
+    }
+
+    /// Returns the resources of the set. `None` if there are infinitely many.
+    pub(super) fn names(&self) -> Option<BTreeSet<&'s str>> {
+        let sets = self.by_subresource.iter().map(|(_, resources)| resources);
+        self.is_finite().then(|| sets.flat_map(|resources| resources.listed().0.iter().copied()).collect())
     }
 
     /// Returns a resource of the set and its subresource.
