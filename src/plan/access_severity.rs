@@ -22,17 +22,6 @@ pub(crate) enum AccessSeverity {
     Critical,
 }
 
-impl AccessSeverity {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
 /// Verbs and resources with which a subject can get other access, or read credentials.
 const SENSITIVE_VERBS: [&str; 4] = ["impersonate", "bind", "escalate", "approve"];
 const SENSITIVE_RESOURCES: [&str; 10] = [

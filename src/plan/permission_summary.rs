@@ -50,10 +50,10 @@ pub(super) fn summarize<'s>(
         }
     };
     let mut lines: Vec<Line> = permissions.iter().map(line_of).collect();
-    let of_roles = lines.iter().filter(|line| **line == Line::Roles).count();
-    let of_lines = |kind: Line| permissions.iter().zip(&lines).filter(move |(_, line)| **line == kind);
-    let mut roles = role_lines(of_lines(Line::Roles).map(|(allowed, _)| allowed));
-    if of_roles < MIN_PERMISSIONS || roles.len() >= of_roles {
+    let of_roles = permissions.iter().zip(&lines).filter(|(_, line)| **line == Line::Roles);
+    let of_roles: Vec<&AllowedRequests> = of_roles.map(|(allowed, _)| allowed).collect();
+    let mut roles = role_lines(&of_roles);
+    if of_roles.len() < MIN_PERMISSIONS || roles.len() >= of_roles.len() {
         lines.iter_mut().filter(|line| **line == Line::Roles).for_each(|line| *line = Line::Own);
         roles.clear();
     }
@@ -110,7 +110,7 @@ struct RoleLine<'a> {
     permissions: usize,
 }
 
-fn role_lines<'a>(permissions: impl Iterator<Item = &'a AllowedRequests>) -> Vec<PermissionSummary> {
+fn role_lines(permissions: &[&AllowedRequests]) -> Vec<PermissionSummary> {
     let mut roles: BTreeMap<(&str, &str), RoleLine<'_>> = BTreeMap::new();
     for allowed in permissions {
         let mut counted = BTreeSet::new();

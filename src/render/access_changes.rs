@@ -10,6 +10,7 @@ use crate::plan::{
     AccessChange, AccessImpact, AccessSeverity, Action, AffectedSubject, AllowedRequests, Change, ChangeTarget,
     EscalationSummary, GrantedBy, PermissionSummary,
 };
+use crate::report::AccessSeverityJson;
 use crate::state::aws_auth::Section;
 
 /// Changes, subjects of one change and lines of one change that are shown without `--full`.
@@ -147,7 +148,7 @@ fn push_access_change(
     let mut escalations: Vec<&EscalationSummary> = diff.escalations.iter().collect();
     escalations.sort_by_key(|escalation| Reverse(escalation.severity()));
     for escalation in escalations {
-        let severity = padded(escalation.severity().name(), SEVERITY_WIDTH);
+        let severity = padded(AccessSeverityJson::from(escalation.severity()).name(), SEVERITY_WIDTH);
         let severity = style.paint(StyleClass::Removed, &format!("! {severity}"));
         out.line(&format!("    {severity}  {}: {}", escalation.name, escape_control(&escalation.path)));
     }
