@@ -27,10 +27,8 @@ impl TestCluster {
     #[track_caller]
     pub fn aws_env_with(&self, input: &Value) -> Vec<(String, String)> {
         let response = self.control_request("/credentials", input).unwrap_or_else(|error| panic!("{error}"));
-        let mut env = vec![
-            ("AWS_ENDPOINT_URL".to_owned(), self.aws().to_owned()),
-            ("AWS_REGION".to_owned(), REGION.to_owned()),
-        ];
+        let mut env =
+            vec![("AWS_ENDPOINT_URL".to_owned(), self.aws().to_owned()), ("AWS_REGION".to_owned(), REGION.to_owned())];
         for (variable, field) in [
             ("AWS_ACCESS_KEY_ID", "access_key_id"),
             ("AWS_SECRET_ACCESS_KEY", "secret_access_key"),

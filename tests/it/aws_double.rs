@@ -4,6 +4,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::json;
+
+use crate::common::http_client::HttpClient;
+use crate::common::shared_cluster::CLUSTER;
 use crate::common::{binary, go};
 
 #[test]
@@ -15,4 +19,19 @@ fn double_answers_sdk_for_go_as_aws_does() {
     let output = test.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
+}
+
+#[test]
+fn double_refuses_unsigned_requests_and_is_reset_with_cluster() {
+    let (_guard, cluster) = CLUSTER.lock();
+    let path = format!("/clusters/{}", cluster.cluster_name());
+    let (status, answer) = HttpClient::new(cluster.aws(), None).send(None, "GET", &path, None, None);
+    assert_eq!((status, answer["message"].as_str()), (403, Some("Missing Authentication Token")));
+    let role = "arn:aws:iam::111122223333:role/team/dev";
+    let first = cluster.set_iam_principals(&json!([{"arn": role}]));
+    let second = cluster.set_iam_principals(&json!([{"arn": role, "recreated": true}]));
+    assert_ne!(first, second);
+    cluster.reset();
+    assert_eq!(cluster.set_iam_principals(&json!([{"arn": role}])), first);
+    assert!(cluster.aws_calls().is_empty());
 }
