@@ -32,6 +32,7 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST /ec2", describeInstances)
 	mux.HandleFunc("POST /aws/reset", endpoint(c.resetAWS))
 	mux.HandleFunc("POST /aws/cluster", endpoint(c.aws.SetCluster))
+	mux.HandleFunc("POST /aws/entries", endpoint(c.aws.SetEntries))
 	mux.HandleFunc("POST /aws/principals", endpoint(c.aws.SetPrincipals))
 	mux.HandleFunc("POST /aws/settings", endpoint(c.aws.SetSettings))
 	mux.HandleFunc("POST /aws/faults", endpoint(c.aws.AddFaults))
