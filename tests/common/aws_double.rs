@@ -45,7 +45,7 @@ impl TestCluster {
     /// Adds, changes or removes a cluster. Without `account`, `region` and `name`, it is the default one. The other
     /// fields are `deleted`, `authentication_mode`, `status`, `version`, `endpoint`, `certificate_authority` (base64),
     /// `details` (members of `Cluster` in the API; null removes one), `nodegroups` and `fargate_profiles` (lists of what
-    /// the API describes).
+    /// the API describes), and `creator` (an ARN).
     #[track_caller]
     pub fn set_eks_cluster(&self, change: &Value) {
         self.aws_control("/aws/cluster", change);
@@ -66,7 +66,24 @@ impl TestCluster {
         self.set_iam_principals(&json!(principals));
     }
 
-    /// Replaces the settings: `page_size` limits the pages of all lists.
+    /// Changes the authentication mode at once, and without the entries that EKS makes at such a change.
+    #[track_caller]
+    pub fn set_authentication_mode(&self, mode: &str) {
+        self.set_eks_cluster(&json!({"authentication_mode": mode}));
+    }
+
+    /// Writes access entries without the checks of the API, and registers their principals: `principal_arn`, and if needed
+    /// `principal_id`, `type`, `username`, `groups`, `tags`, `policies` (`policy` and, for the scope `namespace`,
+    /// `namespaces`), `deleted`.
+    #[track_caller]
+    pub fn set_access_entries(&self, entries: &Value) {
+        self.aws_control("/aws/entries", entries);
+    }
+
+    /// Replaces the settings: `page_size` limits the pages of all lists; `latency_ms`; `delay_ms` and `flap_ms`, in which
+    /// the servers learn of a change of access entries; `iam_delay_ms`, in which EKS learns of a new principal;
+    /// `update_ms` and `update_fails` of a change of the mode; `rates` (`{"DescribeAccessEntry": {"per_second", "burst"}}`,
+    /// with `*` for all other calls together).
     #[track_caller]
     pub fn set_aws_settings(&self, settings: &Value) {
         self.aws_control("/aws/settings", settings);
