@@ -59,6 +59,13 @@ impl TestCluster {
         self.aws_control("/aws/principals", principals)
     }
 
+    /// Gives principals IAM policies: `arn` of a role, a user or a session, and `policy`, a policy document or null. A
+    /// principal without a policy may make every call.
+    #[track_caller]
+    pub fn set_iam_permissions(&self, permissions: &Value) {
+        self.aws_control("/aws/permissions", permissions);
+    }
+
     /// Registers roles and users without other properties.
     #[track_caller]
     pub fn register_iam_principals(&self, arns: &[&str]) {
@@ -78,6 +85,12 @@ impl TestCluster {
     #[track_caller]
     pub fn set_access_entries(&self, entries: &Value) {
         self.aws_control("/aws/entries", entries);
+    }
+
+    /// A call of EKS by another client, such as `CreateAccessEntry`, with the input and the output of the API in JSON. It
+    /// is not logged and meets no fault and no limit.
+    pub fn eks_call(&self, call: &str, input: &Value) -> Result<Value, String> {
+        self.control_request("/aws/call", &json!({"service": "eks", "call": call, "input": input}))
     }
 
     /// Replaces the settings: `page_size` limits the pages of all lists; `latency_ms`; `delay_ms` and `flap_ms`, in which

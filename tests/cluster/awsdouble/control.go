@@ -8,7 +8,8 @@ import (
 
 // Settings are what the double does differently from the first answer of AWS.
 type Settings struct {
-	// PageSize limits the pages of all lists. Zero: only the caller does.
+	// PageSize limits the pages of all lists. Zero: only the caller does, except for
+	// lists of access entries.
 	PageSize int `json:"page_size"`
 	// LatencyMS delays every answer.
 	LatencyMS int `json:"latency_ms"`
@@ -70,6 +71,7 @@ func (d *Double) Reset() {
 	d.throttle.set(nil)
 	d.settings = Settings{}
 	d.made = 0
+	d.permissions = map[string]policyDocument{}
 	d.clusters = map[string]*cluster{}
 	owner := d.newCluster(Account, d.config.Region, d.config.ClusterName)
 	d.clusters[d.defaultKey()] = owner

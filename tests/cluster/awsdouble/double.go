@@ -39,6 +39,8 @@ type Double struct {
 	mu       sync.Mutex
 	clusters map[string]*cluster
 	settings Settings
+	// The policies of callers by their unique IDs.
+	permissions map[string]policyDocument
 	// made is the number of entries and updates since the reset.
 	made int
 	// What the servers of the default cluster know, in the order of time, and the
@@ -245,6 +247,9 @@ func (d *Double) answer(c *call) (output map[string]any, lost bool, failed *apiE
 		return nil, false, failure(http.StatusInternalServerError, "InternalFailure", "the double has no %s", c.operation.Name)
 	}
 	d.finishUpdates()
+	if failed := d.refuse(c); failed != nil {
+		return nil, false, failed
+	}
 	output, failed = handle(c)
 	return output, fault != nil && fault.LoseAnswer, failed
 }
