@@ -175,3 +175,33 @@ fn node_authorizer_is_asked_first() {
     assert_eq!(status(&cluster, node, "GET", "/api/v1/services", None), 200);
     assert_eq!(status(&cluster, node, "GET", "/api/v1/namespaces/kube-system/secrets", None), 403);
 }
+
+#[test]
+fn watch_sees_a_short_gap() {
+    let (_guard, cluster) = CLUSTER.lock();
+    cluster.set_authentication_mode("API");
+    let entry =
+        |policies: Value| cluster.set_access_entries(&json!([{"principal_arn": DEV_ROLE, "policies": policies}]));
+    let view = json!([{"policy": "AmazonEKSViewPolicy"}]);
+    let requests = [
+        json!({"resourceAttributes": {"verb": "list", "resource": "pods"}}),
+        json!({"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}),
+    ];
+    entry(view.clone());
+    let watch = cluster.watch(&[DEV], &requests);
+    let histories = watch.stop_without_gaps();
+    assert_eq!(histories[0].changes[0].1, "yn");
+
+    let watch = cluster.watch(&[DEV, "arn:aws:sts::111122223333:assumed-role/none/x"], &requests);
+    entry(json!([]));
+    watch.round();
+    cluster.set_access_entries(&json!([{"principal_arn": DEV_ROLE, "deleted": true}]));
+    watch.round();
+    entry(view);
+    let histories = watch.stop();
+    let answers: Vec<&str> = histories[0].changes.iter().map(|(_, answers)| answers.as_str()).collect();
+    assert_eq!(answers, ["yn", "nn", "--", "yn"]);
+    assert_eq!(histories[1].changes.len(), 1, "{histories:?}");
+    let requests = requests.map(|request| request.to_string());
+    assert_eq!(crate::common::watch::gaps(&histories[0], &requests).len(), 2);
+}
