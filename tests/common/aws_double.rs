@@ -8,6 +8,9 @@ use super::cluster::{TestCluster, text_field};
 /// The account of the default cluster.
 pub const ACCOUNT: &str = "111122223333";
 pub const REGION: &str = "eu-west-1";
+/// The access token of IAM Identity Center in `~/.aws/sso/cache` that the double accepts. Every other one has expired. The
+/// session is `assumed-role/AWSReservedSSO_NAME_0123456789abcdef/me@example.com`.
+pub const SSO_TOKEN: &str = "valid-sso-token";
 
 impl TestCluster {
     /// The address of the double.
@@ -40,6 +43,27 @@ impl TestCluster {
             }
         }
         env
+    }
+
+    /// The environment of a program in a container with the credentials of this identity.
+    pub fn container_env(&self, sts_arn: &str) -> Vec<(String, String)> {
+        let path: String = sts_arn.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        [
+            ("AWS_ENDPOINT_URL", self.aws().to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/container-credentials/{path}", self.aws())),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "valid-container-token".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// The environment of a program on an instance, which is
+    /// `arn:aws:sts::111122223333:assumed-role/instance/i-0123456789abcdef0`.
+    pub fn instance_env(&self) -> Vec<(String, String)> {
+        [("AWS_ENDPOINT_URL", self.aws()), ("AWS_REGION", REGION), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.aws())]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
 
     /// Adds, changes or removes a cluster. Without `account`, `region` and `name`, it is the default one. The other

@@ -98,6 +98,9 @@ func New(config Config) (*Double, error) {
 func (d *Double) now() time.Time { return d.clock() }
 
 func (d *Double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.serveCredentials(w, r) {
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
