@@ -1,20 +1,27 @@
 // The control server for tests: how the authenticator parses a ConfigMap, which
-// user it maps an identity to, and credentials and tokens for identities.
+// user it maps an identity to, credentials and tokens for identities, and the state
+// of the double of AWS.
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+
+	"test-cluster/awsdouble"
 )
 
 type control struct {
 	options       options
 	authenticator *authenticator
 	client        kubernetes.Interface
+	aws           *awsdouble.Double
+	watchMutex    sync.Mutex
+	watch         *watch
 }
 
 func (c *control) handler() http.Handler {
@@ -26,6 +33,18 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST /credentials", endpoint(c.credentials))
 	mux.HandleFunc("POST /synced", endpoint(c.synced))
 	mux.HandleFunc("POST /ec2", describeInstances)
+	mux.HandleFunc("POST /watch/start", endpoint(c.startWatch))
+	mux.HandleFunc("POST /watch/round", endpoint(c.watchRound))
+	mux.HandleFunc("POST /watch/stop", endpoint(c.stopWatch))
+	mux.HandleFunc("POST /aws/reset", endpoint(c.resetAWS))
+	mux.HandleFunc("POST /aws/cluster", endpoint(c.aws.SetCluster))
+	mux.HandleFunc("POST /aws/call", endpoint(c.aws.Call))
+	mux.HandleFunc("POST /aws/entries", endpoint(c.aws.SetEntries))
+	mux.HandleFunc("POST /aws/permissions", endpoint(c.aws.SetPermissions))
+	mux.HandleFunc("POST /aws/principals", endpoint(c.aws.SetPrincipals))
+	mux.HandleFunc("POST /aws/settings", endpoint(c.aws.SetSettings))
+	mux.HandleFunc("POST /aws/faults", endpoint(c.aws.AddFaults))
+	mux.HandleFunc("POST /aws/calls", endpoint(c.aws.Calls))
 	return mux
 }
 
@@ -56,21 +75,28 @@ func (c *control) parse(input configMapData) (any, error) {
 }
 
 func (c *control) mapARN(input arnInput) (any, error) {
-	return c.authenticator.mapARN(c.options, input.ARN)
+	return c.authenticator.mapARN(c.options, c.aws, input.ARN)
 }
 
 func (c *control) token(input arnInput) (any, error) {
-	token, err := tokenFor(c.options, input.ARN)
+	token, err := tokenFor(c.options, c.aws, input.ARN)
 	return map[string]string{"token": token}, err
 }
 
-func (c *control) credentials(input arnInput) (any, error) {
-	keys, err := credentialsFor(input.ARN)
+func (c *control) credentials(input awsdouble.CredentialsInput) (any, error) {
+	keys, err := c.aws.Credentials(input)
 	return map[string]string{
 		"access_key_id":     keys.AccessKeyID,
 		"secret_access_key": keys.SecretAccessKey,
 		"session_token":     keys.SessionToken,
 	}, err
+}
+
+func (c *control) resetAWS(struct{}) (any, error) {
+	// A test that failed has not stopped its watch.
+	_, _ = c.stopWatch(struct{}{})
+	c.aws.Reset()
+	return struct{}{}, nil
 }
 
 func (c *control) synced(struct{}) (any, error) {

@@ -14,6 +14,7 @@
     reason = "each test binary uses only a part of this module"
 )]
 
+pub mod aws_double;
 pub mod binary;
 pub mod browser;
 pub mod captured_output;
@@ -32,5 +33,6 @@ pub mod running;
 pub mod sandbox;
 pub mod schema;
 pub mod shared_cluster;
+pub mod watch;
 
 pub use cluster::{Options, TestCluster};
