@@ -10,6 +10,7 @@ use clap_complete::Shell;
 
 use super::check_args::{TestArgs, ValidateArgs};
 use super::document_args::{CommentArgs, PlanOutputArgs, ShowArgs};
+use super::eks_args::EksArgs;
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
 pub(crate) use super::question_args::{AccessArgs, CanArgs, ExplainArgs, QuestionArgs, WhoCanArgs};
@@ -165,12 +166,14 @@ pub(crate) struct ConnectionArgs {
     #[arg(long = "cluster", value_name = "NAME")]
     pub(crate) clusters: Vec<String>,
     /// Use a snapshot file instead of the live cluster, `-` for stdin. Can be repeated
-    #[arg(long = "snapshot", value_name = "[NAME=]FILE")]
+    #[arg(long = "snapshot", value_name = "[NAME=]FILE", conflicts_with = "eks")]
     pub(crate) snapshots: Vec<String>,
     /// Kubeconfig context to use instead of the connection in the policy [default: the current context, if the policy
     /// has no clusters]
     #[arg(long, value_name = "NAME", conflicts_with = "snapshots", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) eks: EksArgs,
     /// Path of the kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -298,8 +301,10 @@ pub(crate) struct RestoreArgs {
     /// Kubeconfig context to use instead of the connection in the backup
     #[arg(long, value_name = "NAME", conflicts_with = "snapshot", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) eks: EksArgs,
     /// Use a snapshot file instead of the live cluster, `-` for stdin
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "eks")]
     pub(crate) snapshot: Option<String>,
     /// Path of the kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
     #[arg(long, value_name = "FILE")]

@@ -15,6 +15,7 @@ mod completions;
 mod document_args;
 mod drift;
 mod drift_metrics;
+mod eks_args;
 mod env;
 mod event_record;
 mod event_text;

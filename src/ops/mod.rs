@@ -46,7 +46,7 @@ pub(crate) use run_author::RunAuthor;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use saved_plan::parse_saved_plan;
 pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan, parse_plan_document};
-pub(crate) use target::{ClusterConnection, ConnectedCluster, TargetCluster};
+pub(crate) use target::{ClusterConnection, ConnectedCluster, KubeconfigFlags, TargetCluster};
 pub(crate) use whoami::whoami;
 
 use crate::diagnostic::Diagnostic;
