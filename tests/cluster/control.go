@@ -1,5 +1,6 @@
 // The control server for tests: how the authenticator parses a ConfigMap, which
-// user it maps an identity to, and credentials and tokens for identities.
+// user it maps an identity to, credentials and tokens for identities, and the state
+// of the double of AWS.
 package main
 
 import (
@@ -9,12 +10,15 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+
+	"test-cluster/awsdouble"
 )
 
 type control struct {
 	options       options
 	authenticator *authenticator
 	client        kubernetes.Interface
+	aws           *awsdouble.Double
 }
 
 func (c *control) handler() http.Handler {
@@ -26,6 +30,12 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST /credentials", endpoint(c.credentials))
 	mux.HandleFunc("POST /synced", endpoint(c.synced))
 	mux.HandleFunc("POST /ec2", describeInstances)
+	mux.HandleFunc("POST /aws/reset", endpoint(c.resetAWS))
+	mux.HandleFunc("POST /aws/cluster", endpoint(c.aws.SetCluster))
+	mux.HandleFunc("POST /aws/principals", endpoint(c.aws.SetPrincipals))
+	mux.HandleFunc("POST /aws/settings", endpoint(c.aws.SetSettings))
+	mux.HandleFunc("POST /aws/faults", endpoint(c.aws.AddFaults))
+	mux.HandleFunc("POST /aws/calls", endpoint(c.aws.Calls))
 	return mux
 }
 
@@ -56,21 +66,26 @@ func (c *control) parse(input configMapData) (any, error) {
 }
 
 func (c *control) mapARN(input arnInput) (any, error) {
-	return c.authenticator.mapARN(c.options, input.ARN)
+	return c.authenticator.mapARN(c.options, c.aws, input.ARN)
 }
 
 func (c *control) token(input arnInput) (any, error) {
-	token, err := tokenFor(c.options, input.ARN)
+	token, err := tokenFor(c.options, c.aws, input.ARN)
 	return map[string]string{"token": token}, err
 }
 
-func (c *control) credentials(input arnInput) (any, error) {
-	keys, err := credentialsFor(input.ARN)
+func (c *control) credentials(input awsdouble.CredentialsInput) (any, error) {
+	keys, err := c.aws.Credentials(input)
 	return map[string]string{
 		"access_key_id":     keys.AccessKeyID,
 		"secret_access_key": keys.SecretAccessKey,
 		"session_token":     keys.SessionToken,
 	}, err
+}
+
+func (c *control) resetAWS(struct{}) (any, error) {
+	c.aws.Reset()
+	return struct{}{}, nil
 }
 
 func (c *control) synced(struct{}) (any, error) {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"test-cluster/awsdouble"
 )
 
 // useFakeEC2 must be called before the authenticator reads the AWS settings. It
@@ -14,7 +16,7 @@ import (
 func useFakeEC2(control string) error {
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID":           "ASIATESTCLUSTER00000",
-		"AWS_SECRET_ACCESS_KEY":       secretKey,
+		"AWS_SECRET_ACCESS_KEY":       awsdouble.SecretKey,
 		"AWS_SESSION_TOKEN":           "",
 		"AWS_PROFILE":                 "",
 		"AWS_REGION":                  "eu-west-1",

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/aws-iam-authenticator/pkg/arn"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/errutil"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
+
+	"test-cluster/awsdouble"
 )
 
 type mappedUser struct {
@@ -29,7 +31,7 @@ type entry struct {
 	Groups   []string `json:"groups"`
 }
 
-func (a *authenticator) mapARN(o options, sessionARN string) (*mappedUser, error) {
+func (a *authenticator) mapARN(o options, double *awsdouble.Double, sessionARN string) (*mappedUser, error) {
 	_, canonical, err := arn.Canonicalize(sessionARN)
 	if err != nil {
 		return nil, err
@@ -39,7 +41,7 @@ func (a *authenticator) mapARN(o options, sessionARN string) (*mappedUser, error
 	if err == nil {
 		matched = &entry{Username: mapping.Username, Groups: orEmpty(mapping.Groups)}
 	}
-	bearer, err := tokenFor(o, sessionARN)
+	bearer, err := tokenFor(o, double, sessionARN)
 	if err != nil {
 		return nil, err
 	}

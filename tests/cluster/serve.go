@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"k8s.io/client-go/kubernetes"
+
+	"test-cluster/awsdouble"
 )
 
 type announcement struct {
@@ -24,6 +26,7 @@ type announcement struct {
 	CA         string `json:"ca"`
 	AdminToken string `json:"admin_token"`
 	Control    string `json:"control"`
+	AWS        string `json:"aws"`
 	Cluster    string `json:"cluster"`
 	Log        string `json:"log"`
 }
@@ -99,7 +102,19 @@ func startAll(o options) (*announcement, <-chan error, error) {
 		return nil, nil, err
 	}
 	address := "http://" + listener.Addr().String()
-	installFakeSTS()
+	double, err := awsdouble.New(awsdouble.Config{
+		ClusterName: o.clusterName,
+		Partition:   o.partition,
+		Region:      regions[o.partition],
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	awsListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	installFakeSTS(double)
 	if err := useFakeEC2(address); err != nil {
 		return nil, nil, err
 	}
@@ -129,13 +144,20 @@ func startAll(o options) (*announcement, <-chan error, error) {
 	if o.aggregation {
 		startAggregation(context.Background(), client)
 	}
-	c := &control{options: o, authenticator: authenticator, client: client}
+	authority, err := os.ReadFile(keys.ca)
+	if err != nil {
+		return nil, nil, err
+	}
+	double.UseServer(api.url, authority)
+	go http.Serve(awsListener, double)
+	c := &control{options: o, authenticator: authenticator, client: client, aws: double}
 	go http.Serve(listener, c.handler())
 	return &announcement{
 		Server:     api.url,
 		CA:         keys.ca,
 		AdminToken: adminToken,
 		Control:    address,
+		AWS:        "http://" + awsListener.Addr().String(),
 		Cluster:    o.clusterName,
 	}, api.stopped, nil
 }

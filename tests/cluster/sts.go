@@ -1,4 +1,4 @@
-// A fake of AWS STS, installed as the HTTP transport of the token verifier. It
+// The STS of the token verifier, installed as the HTTP transport of the token verifier. It
 // checks the signature of GetCallerIdentity as STS does and returns the identity
 // that signed it, so a token for another cluster or of another form is rejected.
 package main
@@ -16,16 +16,19 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"test-cluster/awsdouble"
 )
 
 const emptyPayload = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 type fakeSTS struct {
-	other http.RoundTripper
+	other  http.RoundTripper
+	double *awsdouble.Double
 }
 
-func installFakeSTS() {
-	http.DefaultTransport = fakeSTS{other: http.DefaultTransport}
+func installFakeSTS(double *awsdouble.Double) {
+	http.DefaultTransport = fakeSTS{other: http.DefaultTransport, double: double}
 }
 
 func (s fakeSTS) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -33,9 +36,10 @@ func (s fakeSTS) RoundTrip(request *http.Request) (*http.Response, error) {
 		return s.other.RoundTrip(request)
 	}
 	query := request.URL.Query()
-	id, err := identityFromSessionToken(query.Get("X-Amz-Security-Token"))
+	accessKey, _, _ := strings.Cut(query.Get("X-Amz-Credential"), "/")
+	id, err := s.double.Authenticate(accessKey, query.Get("X-Amz-Security-Token"))
 	if err != nil {
-		return errorResponse(request, "InvalidClientTokenId", "The security token included in the request is invalid")
+		return errorResponse(request, "InvalidClientTokenId", err.Error())
 	}
 	if err := checkSignature(request, query); err != nil {
 		return errorResponse(request, "SignatureDoesNotMatch", err.Error())
@@ -71,7 +75,7 @@ func checkSignature(request *http.Request, query url.Values) error {
 	resigned.Header.Set("x-k8s-aws-id", request.Header.Get("x-k8s-aws-id"))
 	credentials := aws.Credentials{
 		AccessKeyID:     scope[0],
-		SecretAccessKey: secretKey,
+		SecretAccessKey: awsdouble.SecretKey,
 		SessionToken:    query.Get("X-Amz-Security-Token"),
 	}
 	signed, _, err := v4.NewSigner().PresignHTTP(

@@ -9,6 +9,8 @@ import (
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/endpoints"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
+
+	"test-cluster/awsdouble"
 )
 
 // A region of each partition, because the verifier only accepts the STS host
@@ -19,8 +21,8 @@ var regions = map[string]string{
 	endpoints.AwsUsGovPartitionID: "us-gov-west-1",
 }
 
-func tokenFor(o options, arn string) (string, error) {
-	keys, err := credentialsFor(arn)
+func tokenFor(o options, double *awsdouble.Double, arn string) (string, error) {
+	keys, err := double.Credentials(awsdouble.CredentialsInput{ARN: arn})
 	if err != nil {
 		return "", err
 	}

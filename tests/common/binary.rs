@@ -48,26 +48,25 @@ pub fn path() -> PathBuf {
 }
 
 fn fingerprint(sources: &Path) -> String {
-    let mut files: Vec<PathBuf> = fs::read_dir(sources)
-        .expect("tests/cluster is not readable")
-        .map(|entry| entry.expect("tests/cluster is not readable").path())
-        .filter(|path| is_source(path))
-        .collect();
+    let mut files = source_files(sources);
     files.sort();
     let mut hash = Sha256::new();
     hash.update(LINKER_FLAGS);
     for path in files {
         let text = fs::read(&path).expect("a source file of the test cluster is not readable");
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = path.strip_prefix(sources).unwrap_or(&path).to_string_lossy();
         hash.update(format!("\n{name} {}\n", text.len()));
         hash.update(text);
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn is_source(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.ends_with(".go") || name == "go.mod" || name == "go.sum"
+/// Every file of the folder and its folders that is built: the sources, and what they embed.
+fn source_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("tests/cluster is not readable");
+    let paths = entries.map(|entry| entry.expect("tests/cluster is not readable").path());
+    let files = paths.flat_map(|path| if path.is_dir() { source_files(&path) } else { vec![path] });
+    files.filter(|path| !path.to_string_lossy().ends_with("_test.go")).collect()
 }
 
 fn build(cache_dir: &Path, sources: &Path, program: &Path) {

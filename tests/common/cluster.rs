@@ -45,7 +45,7 @@ pub struct Credentials {
 /// A running cluster in a child process, which is stopped on drop. A cluster in a `static` is never dropped and stops
 /// with the test binary.
 pub struct TestCluster {
-    process: Process,
+    pub(super) process: Process,
     api: HttpClient,
     control: HttpClient,
     ca: PathBuf,
@@ -307,8 +307,9 @@ impl TestCluster {
         path
     }
 
+    /// Sends a request to the control server. The error is its message.
     #[track_caller]
-    fn control_request(&self, path: &str, input: &Value) -> Result<Value, String> {
+    pub(super) fn control_request(&self, path: &str, input: &Value) -> Result<Value, String> {
         match self.control.send(None, "POST", path, None, Some(input)) {
             (200, output) => Ok(output),
             (_, output) => Err(output["error"].as_str().map_or_else(|| output.to_string(), str::to_owned)),
@@ -316,6 +317,6 @@ impl TestCluster {
     }
 }
 
-fn text_field(object: &Value, name: &str) -> String {
+pub(super) fn text_field(object: &Value, name: &str) -> String {
     object[name].as_str().expect("the control server returns text").to_owned()
 }

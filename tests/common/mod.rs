@@ -14,6 +14,7 @@
     reason = "each test binary uses only a part of this module"
 )]
 
+pub mod aws_double;
 pub mod binary;
 pub mod browser;
 pub mod captured_output;

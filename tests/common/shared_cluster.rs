@@ -129,9 +129,10 @@ impl TestCluster {
     }
 
     /// Deletes aws-auth, the Leases in kube-system that tests have created, and every RBAC object that is not a
-    /// bootstrap default.
+    /// bootstrap default, and resets the double of AWS.
     #[track_caller]
     pub fn reset(&self) {
+        self.reset_aws();
         self.remove_finalizers(AWS_AUTH, &self.admin("GET", AWS_AUTH, None).1);
         self.delete(AWS_AUTH);
         self.delete_all(&format!("{RBAC}/clusterrolebindings"), NOT_BOOTSTRAPPED);

@@ -16,6 +16,7 @@ mod access;
 mod aggregation;
 mod api_resources;
 mod architecture;
+mod aws_double;
 mod bad_input;
 mod command_line;
 mod comments;
