@@ -317,9 +317,10 @@ fn verbose_prints_each_request_and_no_credentials() {
     let sandbox = sandbox_at(&with_password, &json!({ "token": TOKEN }));
     let output = sandbox.run(&["plan", "-v"]);
     assert_eq!((output.exit_code, output.stdout.as_str()), (1, ""), "{}", output.stderr);
-    let line = output.stderr.lines().find(|line| line.contains("/clusterroles?")).expect("-v prints each list request");
-    let url = format!("GET {server}/apis/rbac.authorization.k8s.io/v1/clusterroles?limit=");
-    assert!(line.starts_with(&url) && line.contains(" 403 in ") && line.ends_with("ms"), "{line}");
+    // The first refused list ends the run, so the others may have no answer.
+    let line = output.stderr.lines().find(|line| line.contains("?limit=")).expect("-v prints each list request");
+    assert!(line.starts_with(&format!("GET {server}/api")), "{line}");
+    assert!(line.contains(" 403 in ") && line.ends_with("ms"), "{line}");
     let whoami = sandbox.run(&["whoami", "--verbose"]).stderr;
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews 403 in ";
     assert!(whoami.contains(&format!("POST {server}{path}")), "{whoami}");
