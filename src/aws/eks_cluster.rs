@@ -28,6 +28,18 @@ pub(crate) enum ClusterAuthMode {
     Other(String),
 }
 
+impl ClusterAuthMode {
+    /// As the API of EKS writes it.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::ConfigMap => "CONFIG_MAP",
+            Self::ApiAndConfigMap => "API_AND_CONFIG_MAP",
+            Self::Api => "API",
+            Self::Other(mode) => mode,
+        }
+    }
+}
+
 /// A cluster that can be connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EksCluster {
@@ -88,7 +100,8 @@ impl EksCluster {
             None | Some(AuthenticationMode::ConfigMap) => ClusterAuthMode::ConfigMap,
             Some(AuthenticationMode::ApiAndConfigMap) => ClusterAuthMode::ApiAndConfigMap,
             Some(AuthenticationMode::Api) => ClusterAuthMode::Api,
-            Some(other) => ClusterAuthMode::Other(other.as_str().to_owned()),
+            Some(other) if is_word(other.as_str()) => ClusterAuthMode::Other(other.as_str().to_owned()),
+            Some(_) => ClusterAuthMode::Other("UNKNOWN".to_owned()),
         };
         let outpost_id = cluster.outpost_config().and(cluster.id());
         Ok(Self {

@@ -7,7 +7,7 @@ use super::errors::AwsError;
 
 /// The answer of GetCallerIdentity.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CallerIdentity {
+pub(crate) struct StsIdentity {
     /// As STS reports it, such as `arn:aws:sts::111122223333:assumed-role/deploy/me`.
     pub(crate) arn: String,
     pub(crate) account: AccountId,
@@ -17,7 +17,7 @@ pub(crate) struct CallerIdentity {
 
 const ACTION: &str = "sts:GetCallerIdentity";
 
-impl CallerIdentity {
+impl StsIdentity {
     /// Reads the parts of an answer.
     ///
     /// # Errors

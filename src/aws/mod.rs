@@ -14,9 +14,9 @@ mod settings;
 mod token;
 
 pub(crate) use call_log::AwsCallLog;
-pub(crate) use eks_cluster::EksCluster;
+pub(crate) use eks_cluster::{ClusterAuthMode, EksCluster};
 pub(crate) use errors::AwsError;
-pub(crate) use identity::CallerIdentity;
+pub(crate) use identity::StsIdentity;
 pub(crate) use session::AwsSession;
 pub(crate) use settings::{AssumedRole, AwsCallContext, AwsSettings, ProfileSelection};
 pub(crate) use token::TOKEN_LIFETIME;

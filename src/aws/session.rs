@@ -22,7 +22,7 @@ use super::credentials::{CredentialCache, CredentialContext, classify_credential
 use super::eks_cluster::{EksCluster, EksClusterName};
 use super::errors::{AwsError, CallDescription, classify_call_error};
 use super::http_client::AwsHttpClient;
-use super::identity::CallerIdentity;
+use super::identity::StsIdentity;
 use super::settings::{AwsCallContext, AwsSettings, ProfileSelection};
 use super::token::{StsHost, TokenError, presign_token};
 
@@ -152,12 +152,12 @@ impl AwsSession {
     }
 
     /// Returns the identity of the credentials.
-    pub(crate) async fn caller_identity(&self) -> Result<CallerIdentity, AwsError> {
+    pub(crate) async fn caller_identity(&self) -> Result<StsIdentity, AwsError> {
         self.credentials().await?;
         let result = aws_sdk_sts::Client::new(&self.config).get_caller_identity().send().await;
         let answer = result
             .map_err(|error| classify_call_error(&error, &self.call("sts:GetCallerIdentity", "your own identity")))?;
-        CallerIdentity::from_answer(answer.arn(), answer.account(), answer.user_id())
+        StsIdentity::from_answer(answer.arn(), answer.account(), answer.user_id())
     }
 
     /// Describes a cluster of this session's region.

@@ -1,7 +1,11 @@
 //! The flags that select an EKS cluster by its name.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
+use super::args::OutputFormat;
+use super::help;
 use crate::aws::{AwsSettings, ProfileSelection};
 use crate::cluster::kubeconfig::EksTarget;
 use crate::diagnostic::Diagnostic;
@@ -25,7 +29,28 @@ pub(crate) struct EksArgs {
     pub(crate) use_exec_plugin: bool,
 }
 
-pub(super) fn parse_region(text: &str) -> Result<String, String> {
+/// List the EKS clusters of an AWS account, and which of them are in the policy
+///
+/// Asks AWS for the clusters in each region, and with each profile and role, of the policy's EKS clusters. Without a policy,
+/// those of the AWS configuration. Requires the action eks:ListClusters.
+#[derive(Debug, Args)]
+#[command(after_help = help::CLUSTERS)]
+pub(crate) struct ClustersArgs {
+    /// Policy that names clusters [default: ./rolecall.toml or ./rolecall/, if it exists]
+    #[arg(value_name = "POLICY", env = "ROLECALL_POLICY")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Only this AWS region
+    #[arg(long, value_name = "REGION", value_parser = parse_region)]
+    pub(crate) region: Option<String>,
+    /// Profile of the AWS configuration files [default: those of the policy, or the credentials of the environment]
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Output format
+    #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
+    pub(crate) format: OutputFormat,
+}
+
+fn parse_region(text: &str) -> Result<String, String> {
     if is_region(text) { Ok(text.to_owned()) } else { Err("expected an AWS region, such as eu-west-1".to_owned()) }
 }
 

@@ -83,25 +83,29 @@ pub(crate) fn target_resolver<'a>(
 fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) -> Option<ClusterConnection> {
     let cluster = clusters.get(name)?;
     Some(match &cluster.connection {
-        policy::ConnectionSpec::Eks(EksClusterSpec { name, region, profile, role }) => {
-            let role = role.as_ref().map(|role| AssumedRole {
-                arn: role.arn.clone(),
-                external_id: role.external_id.clone(),
-                session_name: None,
-            });
-            let profile = profile.clone().map(ProfileSelection::Explicit);
-            ClusterConnection::Live(ContextSelector::Eks(EksTarget {
-                name: name.clone(),
-                account: cluster.account.as_ref().map(ToString::to_string),
-                aws: AwsSettings { profile, region: Some(region.clone()), role },
-            }))
-        }
+        policy::ConnectionSpec::Eks(spec) => ClusterConnection::Live(ContextSelector::Eks(eks_target(spec, cluster))),
         policy::ConnectionSpec::Context(context) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
         policy::ConnectionSpec::Snapshot(files) => {
             let files = files.iter().map(|file| (folder.join(file), file.as_str()));
             snapshot_connection(files, SnapshotNamedBy::Policy(folder.to_owned()))
         }
     })
+}
+
+/// Returns the EKS cluster that a policy declares.
+pub(crate) fn eks_target(spec: &EksClusterSpec, cluster: &ClusterSpec) -> EksTarget {
+    let EksClusterSpec { name, region, profile, role } = spec;
+    let role = role.as_ref().map(|role| AssumedRole {
+        arn: role.arn.clone(),
+        external_id: role.external_id.clone(),
+        session_name: None,
+    });
+    let profile = profile.clone().map(ProfileSelection::Explicit);
+    EksTarget {
+        name: name.clone(),
+        account: cluster.account.as_ref().map(ToString::to_string),
+        aws: AwsSettings { profile, region: Some(region.clone()), role },
+    }
 }
 
 /// Returns the path of a snapshot file of the command line, and its name for messages.

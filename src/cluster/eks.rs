@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use super::ClusterError;
 use super::kubeconfig::{EksTarget, context_config};
 use super::settings::ConnectionSettings;
-use crate::aws::{AwsCallContext, AwsCallLog, AwsError, AwsSession, AwsSettings, CallerIdentity, EksCluster};
+use crate::aws::{AwsCallContext, AwsCallLog, AwsError, AwsSession, AwsSettings, EksCluster, StsIdentity};
 use crate::diagnostic::InternalError;
 
 /// Makes tokens for one cluster.
@@ -19,7 +19,7 @@ pub(crate) struct EksTokenSource {
     session: AwsSession,
     token_id: String,
     /// Asked of STS once.
-    caller: OnceCell<CallerIdentity>,
+    caller: OnceCell<StsIdentity>,
 }
 
 impl EksTokenSource {
@@ -38,7 +38,7 @@ impl EksTokenSource {
     }
 
     /// Returns the identity of the credentials.
-    pub(crate) async fn caller_identity(&self) -> Result<&CallerIdentity, AwsError> {
+    pub(crate) async fn caller_identity(&self) -> Result<&StsIdentity, AwsError> {
         self.caller.get_or_try_init(|| self.session.caller_identity()).await
     }
 }
@@ -80,6 +80,30 @@ pub(super) async fn describe_and_configure(
     let config = to_config(&target.name, &cluster, vars).await?;
     let tokens = EksTokenSource::new(session, cluster.token_id.clone());
     Ok((config, tokens, cluster, resolved))
+}
+
+/// The clusters of an account in a region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EksClusterList {
+    pub(crate) region: String,
+    pub(crate) account: String,
+    /// Sorted.
+    pub(crate) names: Vec<String>,
+}
+
+/// Lists the clusters that the credentials lead to.
+pub(crate) async fn list_eks_clusters(
+    aws: AwsSettings,
+    vars: &BTreeMap<String, String>,
+    settings: &ConnectionSettings,
+) -> Result<EksClusterList, ClusterError> {
+    let listing = async {
+        let session = load_session(aws, vars, settings).await?;
+        let (identity, names) = futures::future::try_join(session.caller_identity(), session.list_clusters()).await?;
+        let (region, account) = (session.region().to_owned(), identity.account.to_string());
+        Ok(EksClusterList { region, account, names })
+    };
+    settings.within_observation("the clusters of the account", listing).await
 }
 
 /// Returns the configuration as if a kubeconfig had the cluster, so that proxies and certificates are treated the same.

@@ -59,7 +59,7 @@ impl ClusterPlan {
         facts: ClusterFacts,
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
-        let ConnectedCluster { label, cluster, namespace: _, connection, tokens: _, observer } = connected;
+        let ConnectedCluster { label, cluster, namespace: _, connection, tokens: _, eks: _, observer } = connected;
         let digest = report::digest(&plan)?;
         let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);

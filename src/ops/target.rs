@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::context::OpsContext;
 use super::observer::{ClusterTag, EventKind, Observer};
-use crate::aws::{AssumedRole, AwsSettings, ProfileSelection};
+use crate::aws::{AssumedRole, AwsSettings, EksCluster, ProfileSelection};
 use crate::cluster::ClusterError;
 use crate::cluster::any::AnyCluster;
 use crate::cluster::connection::{LiveConnection, connect};
@@ -108,6 +108,8 @@ pub(crate) struct ConnectedCluster {
     pub(crate) connection: ClusterConnection,
     /// What makes the tokens for an EKS cluster.
     pub(crate) tokens: Option<Arc<EksTokenSource>>,
+    /// What EKS says about the cluster, if it was selected by its name.
+    pub(crate) eks: Option<EksCluster>,
     /// Receives the events of this cluster.
     pub(crate) observer: Observer,
 }
@@ -160,14 +162,20 @@ impl TargetCluster {
 
     /// Connects to the live cluster, or reads the snapshot.
     pub(crate) async fn connect(&self) -> Result<ConnectedCluster, ClusterError> {
-        let (cluster, description, namespace, connection, tokens) = match &self.connection {
+        let (cluster, description, namespace, connection, (tokens, eks)) = match &self.connection {
             ClusterConnection::Snapshot { files, display_name, named_by } => {
                 let snapshot = SnapshotCluster::open(files, self.stdin.as_deref(), named_by)?;
                 for path in snapshot.paths() {
                     self.settings.inputs.record(&path, "the snapshot");
                 }
                 let description = format!("snapshot {display_name}");
-                (AnyCluster::Snapshot(snapshot), description, "default".to_owned(), self.connection.clone(), None)
+                (
+                    AnyCluster::Snapshot(snapshot),
+                    description,
+                    "default".to_owned(),
+                    self.connection.clone(),
+                    (None, None),
+                )
             }
             ClusterConnection::Live(selector) => {
                 if !matches!(selector, ContextSelector::Eks(_)) {
@@ -176,13 +184,13 @@ impl TargetCluster {
                     }
                 }
                 let live = connect(selector, &self.kubeconfig, &self.settings).await?;
-                let LiveConnection { cluster, selector, description, namespace, tokens, eks: _ } = live;
-                (AnyCluster::Live(cluster), description, namespace, ClusterConnection::Live(selector), tokens)
+                let LiveConnection { cluster, selector, description, namespace, tokens, eks } = live;
+                (AnyCluster::Live(cluster), description, namespace, ClusterConnection::Live(selector), (tokens, eks))
             }
         };
         let label = to_label(self.name.as_deref(), description);
         let observer = self.observer.with_label(&label);
-        Ok(ConnectedCluster { cluster, label, namespace, connection, tokens, observer })
+        Ok(ConnectedCluster { cluster, label, namespace, connection, tokens, eks, observer })
     }
 }
 
