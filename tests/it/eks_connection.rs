@@ -183,7 +183,19 @@ fn whoami_tells_identity_mapping_and_permissions() {
       may apply     yes
     ");
     let reader = Runner::new(&cluster, "arn:aws:sts::111122223333:assumed-role/reader/me");
-    insta::assert_snapshot!(shown(&reader), @"");
+    insta::assert_snapshot!(shown(&reader), @r"
+    eks eu-west-1/NAME
+      username      reader
+      groups        readers, system:authenticated
+      canonicalArn  arn:aws:iam::111122223333:role/reader
+      arn           arn:aws:sts::111122223333:assumed-role/reader/me
+      account       111122223333
+      session       me
+      mapped by     unknown: you may not read aws-auth, or several entries match
+      mode          CONFIG_MAP
+      may plan      no: denied to get configmaps named aws-auth in kube-system, and 6 more
+      may apply     no: denied to create leases.coordination.k8s.io in kube-system, and 16 more
+    ");
     cluster.forget_aws_calls();
     shown(&admin);
     let mut calls = cluster.aws_call_names();
@@ -379,7 +391,7 @@ fn token_of_update_kubeconfig_is_made_without_the_aws_cli() {
     let name = cluster.cluster_name();
     let cli = ["--region", "eu-west-1", "eks", "get-token", "--cluster-name", name, "--output", "json"];
     let role = "arn:aws:iam::111122223333:role/team/deployer";
-    cluster.set_iam_principals(&json!([{ "arn": role, "trusted_arns": ["*"] }]));
+    cluster.set_iam_principals(&json!([{ "arn": role}]));
     let with_role = [&cli[..], &["--role-arn", role]].concat();
     let authenticator = ["token", "-i", name];
     for (command, args, username) in [
@@ -409,7 +421,7 @@ fn role_is_assumed_with_the_external_id_of_the_policy() {
     let cluster = cluster();
     cluster.set_aws_auth(&json!({ "mapRoles": ROLES }));
     let role = "arn:aws:iam::111122223333:role/team/deployer";
-    cluster.set_iam_principals(&json!([{ "arn": role, "trusted_arns": ["*"], "external_id": "from-policy" }]));
+    cluster.set_iam_principals(&json!([{ "arn": role, "external_id": "from-policy" }]));
     let runner = Runner::new(&cluster, STRANGER);
     let policy = |external_id: &str| {
         let keys = format!("role-arn = {role:?}, external-id = {external_id:?}");

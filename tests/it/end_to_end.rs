@@ -231,8 +231,8 @@ fn whoami_shows_the_caller_and_no_identity_for_a_snapshot() {
       canonicalArn  arn:aws:iam::111122223333:role/viewer
       arn           arn:aws:sts::111122223333:assumed-role/viewer/session
       mapped by     unknown: you may not read aws-auth, or several entries match
-      may plan      no: denied to list namespaces, and 4 more
-      may apply     no: denied to create clusterrolebindings.rbac.authorization.k8s.io, and 16 more
+      may plan      no: denied to get configmaps named aws-auth in kube-system, and 6 more
+      may apply     no: denied to create leases.coordination.k8s.io in kube-system, and 16 more
     ");
     sandbox.write("empty.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: { name: default }\n");
     insta::assert_snapshot!(sandbox.ok(&["whoami", "--snapshot", "empty.yaml"]), @r"

@@ -436,7 +436,7 @@ fn aws_credentials_and_tokens_are_neither_printed_nor_saved() {
         &["explain", "clusterrole/viewer", "-v"],
         &["permissions", "--check", "-v"],
     ];
-    for args in COMMANDS.iter().chain(&own) {
+    for args in own.iter().chain(&COMMANDS) {
         run(args);
     }
     let backup = std::fs::read_dir(sandbox.path("backups")).unwrap().next().unwrap().unwrap().file_name();
