@@ -20,3 +20,5 @@ pub(crate) use identity::StsIdentity;
 pub(crate) use session::AwsSession;
 pub(crate) use settings::{AssumedRole, AwsCallContext, AwsSettings, ProfileSelection};
 pub(crate) use token::TOKEN_LIFETIME;
+#[cfg(test)]
+pub(crate) use token::presigned_token;

@@ -100,6 +100,19 @@ impl StsHost {
     }
 }
 
+/// The token with the default kind of endpoint.
+#[cfg(test)]
+pub(crate) fn presigned_token(
+    cluster: &str,
+    region: &str,
+    credentials: &Credentials,
+    time: SystemTime,
+    number: u64,
+) -> String {
+    let host = StsHost { region: region.to_owned(), use_fips: false, use_dual_stack: false };
+    presign_token(cluster, &host, credentials, time, number).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
