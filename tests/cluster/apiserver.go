@@ -23,7 +23,12 @@ type apiServer struct {
 	stopped chan error
 }
 
-func startAPIServer(o options, k keys, etcd string, port int, webhook, adminToken string) (*apiServer, error) {
+// webhooks are the kubeconfigs by which the server reaches them.
+type webhooks struct {
+	authentication, authorization string
+}
+
+func startAPIServer(o options, k keys, etcd string, port int, w webhooks, adminToken string) (*apiServer, error) {
 	tokens := filepath.Join(o.dir, "tokens.csv")
 	line := adminToken + ",admin,admin,system:masters\n"
 	if err := os.WriteFile(tokens, []byte(line), 0o600); err != nil {
@@ -37,9 +42,13 @@ func startAPIServer(o options, k keys, etcd string, port int, webhook, adminToke
 		"--tls-cert-file=" + k.serverCert,
 		"--tls-private-key-file=" + k.serverKey,
 		"--cert-dir=" + o.dir,
-		"--authorization-mode=RBAC",
+		"--authorization-mode=" + authorizationModes(o),
+		"--authorization-webhook-config-file=" + w.authorization,
+		"--authorization-webhook-version=v1",
+		"--authorization-webhook-cache-authorized-ttl=0s",
+		"--authorization-webhook-cache-unauthorized-ttl=0s",
 		"--token-auth-file=" + tokens,
-		"--authentication-token-webhook-config-file=" + webhook,
+		"--authentication-token-webhook-config-file=" + w.authentication,
 		"--authentication-token-webhook-cache-ttl=" + o.webhookCacheTTL.String(),
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file=" + k.serviceAccount,
@@ -75,6 +84,14 @@ func startAPIServer(o options, k keys, etcd string, port int, webhook, adminToke
 		server.stopped <- errors.New("the API server stopped")
 	}()
 	return server, nil
+}
+
+// authorizationModes returns the authorizers in the order of EKS.
+func authorizationModes(o options) string {
+	if o.nodeAuthorizer {
+		return "Node,Webhook,RBAC"
+	}
+	return "Webhook,RBAC"
 }
 
 // waitUntilReady returns when the server is healthy, has created the bootstrap

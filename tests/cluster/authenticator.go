@@ -1,6 +1,6 @@
 // The aws-iam-authenticator server as EKS runs it, as the token webhook of the
 // API server: its token verifier, its ConfigMap backend and its templates,
-// unchanged.
+// unchanged. Its list of backends has access entries in addition.
 package main
 
 import (
@@ -20,12 +20,15 @@ import (
 	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/metrics"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/server"
+
+	"test-cluster/awsdouble"
 )
 
 type authenticator struct {
 	config  config.Config
 	handler http.Handler
 	mapper  *configmap.ConfigMapMapper
+	mappers []mapper.Mapper
 }
 
 // prepareAuthenticator writes the certificate and the kubeconfig of the
@@ -56,7 +59,7 @@ func prepareAuthenticator(o options, port int) (*authenticator, error) {
 
 // start must be called after the API server is ready: if the first watch
 // fails, the mapper waits for five seconds.
-func (a *authenticator) start(api *rest.Config) error {
+func (a *authenticator) start(api *rest.Config, double *awsdouble.Double) error {
 	if err := writeKubeconfig(a.config.Kubeconfig, api); err != nil {
 		return err
 	}
@@ -67,7 +70,10 @@ func (a *authenticator) start(api *rest.Config) error {
 	listener := unexportedField[net.Listener](instance, "listener")
 	a.handler = httpServer.Handler
 	backend := reflect.ValueOf(httpServer.Handler).Elem().FieldByName("backendMapper")
-	a.mapper = (*unexportedField[[]mapper.Mapper](backend, "mappers"))[0].(*configmap.ConfigMapMapper)
+	mappers := unexportedField[[]mapper.Mapper](backend, "mappers")
+	a.mapper = (*mappers)[0].(*configmap.ConfigMapMapper)
+	*mappers = []mapper.Mapper{accessEntryMapper{double}, configMapGate{a.mapper, double}}
+	a.mappers = *mappers
 	// The server's own Run would also listen on a fixed port of every interface.
 	go httpServer.Serve(*listener)
 	return nil

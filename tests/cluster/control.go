@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -19,6 +20,8 @@ type control struct {
 	authenticator *authenticator
 	client        kubernetes.Interface
 	aws           *awsdouble.Double
+	watchMutex    sync.Mutex
+	watch         *watch
 }
 
 func (c *control) handler() http.Handler {
@@ -30,8 +33,14 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST /credentials", endpoint(c.credentials))
 	mux.HandleFunc("POST /synced", endpoint(c.synced))
 	mux.HandleFunc("POST /ec2", describeInstances)
+	mux.HandleFunc("POST /watch/start", endpoint(c.startWatch))
+	mux.HandleFunc("POST /watch/round", endpoint(c.watchRound))
+	mux.HandleFunc("POST /watch/stop", endpoint(c.stopWatch))
 	mux.HandleFunc("POST /aws/reset", endpoint(c.resetAWS))
 	mux.HandleFunc("POST /aws/cluster", endpoint(c.aws.SetCluster))
+	mux.HandleFunc("POST /aws/call", endpoint(c.aws.Call))
+	mux.HandleFunc("POST /aws/entries", endpoint(c.aws.SetEntries))
+	mux.HandleFunc("POST /aws/permissions", endpoint(c.aws.SetPermissions))
 	mux.HandleFunc("POST /aws/principals", endpoint(c.aws.SetPrincipals))
 	mux.HandleFunc("POST /aws/settings", endpoint(c.aws.SetSettings))
 	mux.HandleFunc("POST /aws/faults", endpoint(c.aws.AddFaults))
@@ -84,6 +93,8 @@ func (c *control) credentials(input awsdouble.CredentialsInput) (any, error) {
 }
 
 func (c *control) resetAWS(struct{}) (any, error) {
+	// A test that failed has not stopped its watch.
+	_, _ = c.stopWatch(struct{}{})
 	c.aws.Reset()
 	return struct{}{}, nil
 }

@@ -13,6 +13,7 @@ type options struct {
 	clusterName     string
 	partition       string
 	aggregation     bool
+	nodeAuthorizer  bool
 	ssoRoleMatch    bool
 	webhookCacheTTL time.Duration
 }
@@ -24,6 +25,7 @@ func parseOptions(args []string) options {
 	flags.StringVar(&o.clusterName, "cluster-name", programName, "the cluster name that tokens must be signed for")
 	flags.StringVar(&o.partition, "partition", "aws", "the AWS partition whose STS host names are accepted")
 	flags.BoolVar(&o.aggregation, "aggregation", false, "run the controller that fills aggregated ClusterRoles")
+	flags.BoolVar(&o.nodeAuthorizer, "node-authorizer", false, "run the Node authorizer before the others, as EKS does")
 	flags.BoolVar(&o.ssoRoleMatch, "sso-role-match", false, "enable the alpha feature SSORoleMatch of the authenticator, which is off on EKS")
 	flags.DurationVar(&o.webhookCacheTTL, "authentication-token-webhook-cache-ttl", 0, "passed to the API server")
 	_ = flags.Parse(args)

@@ -1,5 +1,5 @@
 // Authenticates an identity through the TokenReview webhook of the authenticator,
-// as the API server does, and looks up the aws-auth entry that it was mapped by.
+// as the API server does, and looks up the entry that it was mapped by.
 package main
 
 import (
@@ -23,12 +23,15 @@ type mappedUser struct {
 	UID      string   `json:"uid"`
 	// The entry before its templates are rendered. Null if the identity is only
 	// mapped by mapAccounts.
-	Entry *entry `json:"entry"`
+	Entry *entry              `json:"entry"`
+	Extra map[string][]string `json:"extra"`
 }
 
 type entry struct {
 	Username string   `json:"username"`
 	Groups   []string `json:"groups"`
+	// AccessEntries or EKSConfigMap.
+	Backend string `json:"backend"`
 }
 
 func (a *authenticator) mapARN(o options, double *awsdouble.Double, sessionARN string) (*mappedUser, error) {
@@ -36,10 +39,17 @@ func (a *authenticator) mapARN(o options, double *awsdouble.Double, sessionARN s
 	if err != nil {
 		return nil, err
 	}
+	principalID, err := double.PrincipalID(sessionARN)
+	if err != nil {
+		return nil, err
+	}
 	var matched *entry
-	mapping, err := a.mapper.Map(&token.Identity{ARN: sessionARN, CanonicalARN: canonical})
-	if err == nil {
-		matched = &entry{Username: mapping.Username, Groups: orEmpty(mapping.Groups)}
+	for _, m := range a.mappers {
+		mapping, err := m.Map(&token.Identity{ARN: sessionARN, CanonicalARN: canonical, UserID: principalID})
+		if err == nil {
+			matched = &entry{Username: mapping.Username, Groups: orEmpty(mapping.Groups), Backend: m.Name()}
+			break
+		}
 	}
 	bearer, err := tokenFor(o, double, sessionARN)
 	if err != nil {
@@ -52,7 +62,11 @@ func (a *authenticator) mapARN(o options, double *awsdouble.Double, sessionARN s
 	if user == nil {
 		return nil, fmt.Errorf("mapped to username %q, but rejected with status %d", matched.Username, status)
 	}
-	return &mappedUser{Username: user.Username, Groups: orEmpty(user.Groups), UID: user.UID, Entry: matched}, nil
+	extra := map[string][]string{}
+	for key, values := range user.Extra {
+		extra[key] = values
+	}
+	return &mappedUser{Username: user.Username, Groups: orEmpty(user.Groups), UID: user.UID, Entry: matched, Extra: extra}, nil
 }
 
 func (a *authenticator) review(bearer string) (*authentication.UserInfo, int) {

@@ -126,8 +126,15 @@ func startAll(o options) (*announcement, <-chan error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	authorization, err := serveAccessPolicies(o.dir, double)
+	if err != nil {
+		return nil, nil, err
+	}
 	adminToken := rand.Text()
-	api, err := startAPIServer(o, keys, etcd, ports[2], authenticator.config.GenerateKubeconfigPath, adminToken)
+	api, err := startAPIServer(o, keys, etcd, ports[2], webhooks{
+		authentication: authenticator.config.GenerateKubeconfigPath,
+		authorization:  authorization,
+	}, adminToken)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -138,7 +145,7 @@ func startAll(o options) (*announcement, <-chan error, error) {
 	if err := api.waitUntilReady(client); err != nil {
 		return nil, nil, err
 	}
-	if err := authenticator.start(api.config); err != nil {
+	if err := authenticator.start(api.config, double); err != nil {
 		return nil, nil, err
 	}
 	if o.aggregation {

@@ -26,11 +26,14 @@ pub struct Options {
     pub webhook_cache_ttl: Duration,
     /// Enables the alpha feature SSORoleMatch of the authenticator, which is off on EKS.
     pub sso_role_match: bool,
+    /// Runs the Node authorizer before the others. EKS always does. The other authorizers are the webhook for access
+    /// policies and RBAC, in this order.
+    pub node_authorizer: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { aggregation: true, webhook_cache_ttl: Duration::ZERO, sso_role_match: false }
+        Self { aggregation: true, webhook_cache_ttl: Duration::ZERO, sso_role_match: false, node_authorizer: false }
     }
 }
 
@@ -62,6 +65,7 @@ impl TestCluster {
         let process = Process::start(&[
             format!("--aggregation={}", options.aggregation),
             format!("--sso-role-match={}", options.sso_role_match),
+            format!("--node-authorizer={}", options.node_authorizer),
             format!("--authentication-token-webhook-cache-ttl={}ms", options.webhook_cache_ttl.as_millis()),
         ]);
         let ca = PathBuf::from(process.announced("ca"));
@@ -219,8 +223,9 @@ impl TestCluster {
         self.control_request("/parse", &json!({"data": data})).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Authenticates the identity with the running authenticator. Returns its `username`, `groups` and `uid`, and the
-    /// aws-auth `entry` that it is mapped by, before the templates of the entry are rendered.
+    /// Authenticates the identity with the running authenticator. Returns its `username`, `groups`, `uid` and `extra`, and
+    /// the `entry` that it is mapped by, before the templates of the entry are rendered. The `backend` of the entry is
+    /// `EKSConfigMap` or `AccessEntries`.
     pub fn map(&self, sts_arn: &str) -> Result<Value, String> {
         self.control_request("/map", &json!({"arn": sts_arn}))
     }

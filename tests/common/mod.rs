@@ -33,5 +33,6 @@ pub mod running;
 pub mod sandbox;
 pub mod schema;
 pub mod shared_cluster;
+pub mod watch;
 
 pub use cluster::{Options, TestCluster};

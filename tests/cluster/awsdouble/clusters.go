@@ -19,6 +19,11 @@ type cluster struct {
 	details         map[string]any
 	nodegroups      []map[string]any
 	fargateProfiles []map[string]any
+	// creator is the ARN of the principal that made the cluster, or empty.
+	creator string
+	tags    map[string]string
+	entries map[string]*accessEntry
+	updates []*update
 }
 
 func (c *cluster) arn() string {
@@ -33,6 +38,21 @@ func (d *Double) eksHandlers() map[string]handler {
 		"DescribeNodegroup":      d.describeNodegroup,
 		"ListFargateProfiles":    d.listFargateProfiles,
 		"DescribeFargateProfile": d.describeFargateProfile,
+
+		"CreateAccessEntry":            d.createAccessEntry,
+		"DescribeAccessEntry":          d.describeAccessEntry,
+		"UpdateAccessEntry":            d.updateAccessEntry,
+		"DeleteAccessEntry":            d.deleteAccessEntry,
+		"ListAccessEntries":            d.listAccessEntries,
+		"AssociateAccessPolicy":        d.associateAccessPolicy,
+		"DisassociateAccessPolicy":     d.disassociateAccessPolicy,
+		"ListAssociatedAccessPolicies": d.listAssociatedAccessPolicies,
+		"ListAccessPolicies":           d.listAccessPolicies,
+		"TagResource":                  d.tagResource,
+		"UntagResource":                d.untagResource,
+		"ListTagsForResource":          d.listTagsForResource,
+		"UpdateClusterConfig":          d.updateClusterConfig,
+		"DescribeUpdate":               d.describeUpdate,
 	}
 }
 
@@ -82,7 +102,7 @@ func (c *cluster) describe() map[string]any {
 		"accessConfig":            map[string]any{"authenticationMode": c.mode},
 		"certificateAuthority":    map[string]any{},
 		"health":                  map[string]any{"issues": []any{}},
-		"tags":                    map[string]any{},
+		"tags":                    c.tags,
 	}
 	// EKS returns both only after it has made the control plane.
 	if c.status != "CREATING" {

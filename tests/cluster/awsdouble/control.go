@@ -8,8 +8,23 @@ import (
 
 // Settings are what the double does differently from the first answer of AWS.
 type Settings struct {
-	// PageSize limits the pages of all lists. Zero: only the caller does.
+	// PageSize limits the pages of all lists. Zero: only the caller does, except for
+	// lists of access entries.
 	PageSize int `json:"page_size"`
+	// LatencyMS delays every answer.
+	LatencyMS int `json:"latency_ms"`
+	// DelayMS is the time until the servers of the cluster know of a change of access
+	// entries, and FlapMS the time after that in which only every other one does.
+	DelayMS int `json:"delay_ms"`
+	FlapMS  int `json:"flap_ms"`
+	// IAMDelayMS is the time until EKS knows of a new role or user.
+	IAMDelayMS int `json:"iam_delay_ms"`
+	// UpdateMS is the time that a change of the mode takes, and UpdateFails makes it
+	// fail at its end.
+	UpdateMS    int  `json:"update_ms"`
+	UpdateFails bool `json:"update_fails"`
+	// Rates limit operations by their names, and with `*` all others together.
+	Rates map[string]Rate `json:"rates"`
 }
 
 // ClusterInput adds a cluster, changes one, or removes one. What is null stays as it
@@ -33,6 +48,8 @@ type ClusterInput struct {
 	// API, with at least its name and role.
 	Nodegroups      *[]map[string]any `json:"nodegroups"`
 	FargateProfiles *[]map[string]any `json:"fargate_profiles"`
+	// Creator is the ARN of the principal that made the cluster.
+	Creator *string `json:"creator"`
 }
 
 // UseServer tells the double where the default cluster is.
@@ -51,9 +68,15 @@ func (d *Double) Reset() {
 	d.iam.reset()
 	d.faults.reset()
 	d.calls.take(true)
+	d.throttle.set(nil)
 	d.settings = Settings{}
+	d.made = 0
+	d.permissions = map[string]policyDocument{}
 	d.clusters = map[string]*cluster{}
-	d.clusters[d.defaultKey()] = d.newCluster(Account, d.config.Region, d.config.ClusterName)
+	owner := d.newCluster(Account, d.config.Region, d.config.ClusterName)
+	d.clusters[d.defaultKey()] = owner
+	d.planes = nil
+	d.publish(owner)
 }
 
 func (d *Double) defaultKey() string {
@@ -73,6 +96,8 @@ func (d *Double) newCluster(account, region, name string) *cluster {
 		authority: d.authority,
 		created:   time.Now(),
 		details:   map[string]any{},
+		tags:      map[string]string{},
+		entries:   map[string]*accessEntry{},
 	}
 }
 
@@ -89,6 +114,7 @@ func (d *Double) SetCluster(input ClusterInput) (any, error) {
 		delete(d.clusters, key)
 		return struct{}{}, nil
 	}
+	d.finishUpdates()
 	c, ok := d.clusters[key]
 	if !ok {
 		c = d.newCluster(account, region, name)
@@ -101,12 +127,14 @@ func (d *Double) SetCluster(input ClusterInput) (any, error) {
 	setIfGiven(&c.authority, input.CertificateAuthority)
 	setIfGiven(&c.nodegroups, input.Nodegroups)
 	setIfGiven(&c.fargateProfiles, input.FargateProfiles)
+	setIfGiven(&c.creator, input.Creator)
 	for member, value := range input.Details {
 		c.details[member] = value
 	}
 	if _, err := d.services["eks"].model.output("Cluster", "details", c.describe()); err != nil {
 		return nil, fmt.Errorf("the cluster is not one of the API: %w", err)
 	}
+	d.publish(c)
 	return map[string]string{"arn": c.arn()}, nil
 }
 
@@ -139,5 +167,6 @@ func (d *Double) SetSettings(settings Settings) (any, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.settings = settings
+	d.throttle.set(settings.Rates)
 	return struct{}{}, nil
 }

@@ -27,16 +27,26 @@ const Account = "111122223333"
 // Double is the state of AWS, and a handler for requests to it.
 type Double struct {
 	config    Config
+	clock     func() time.Time
 	iam       iamStore
 	permanent sync.Map
 	services  map[string]*service
 	calls     callLog
 	faults    faultList
+	throttle  throttle
 
 	// mu guards what follows.
 	mu       sync.Mutex
 	clusters map[string]*cluster
 	settings Settings
+	// The policies of callers by their unique IDs.
+	permissions map[string]policyDocument
+	// made is the number of entries and updates since the reset.
+	made int
+	// What the servers of the default cluster know, in the order of time, and the
+	// number of times that they were asked.
+	planes []controlPlane
+	asked  int
 	// The address of the API server and its certificate authority, in base64.
 	endpoint, authority string
 }
@@ -65,7 +75,8 @@ func (s *service) isQuery() bool {
 
 // New returns a double without clusters. Reset adds the default one.
 func New(config Config) (*Double, error) {
-	d := &Double{config: config}
+	d := &Double{config: config, clock: time.Now}
+	d.iam.now = d.now
 	d.iam.reset()
 	d.services = map[string]*service{}
 	for name, handlers := range map[string]map[string]handler{
@@ -83,7 +94,13 @@ func New(config Config) (*Double, error) {
 	return d, nil
 }
 
+// now is the time of the servers. A test may replace the clock.
+func (d *Double) now() time.Time { return d.clock() }
+
 func (d *Double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d.serveCredentials(w, r) {
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -206,6 +223,10 @@ func (d *Double) decode(c *call, r *http.Request, body []byte, form url.Values) 
 func (d *Double) answer(c *call) (output map[string]any, lost bool, failed *apiError) {
 	record := d.calls.begin(c)
 	defer func() { d.calls.end(record, failed) }()
+	d.mu.Lock()
+	latency := time.Duration(d.settings.LatencyMS) * time.Millisecond
+	d.mu.Unlock()
+	time.Sleep(latency)
 	fault := d.faults.take(c)
 	if fault != nil {
 		time.Sleep(time.Duration(fault.DelayMS) * time.Millisecond)
@@ -216,6 +237,9 @@ func (d *Double) answer(c *call) (output map[string]any, lost bool, failed *apiE
 			return nil, true, nil
 		}
 	}
+	if failed := d.throttle.refuse(c); failed != nil {
+		return nil, false, failed
+	}
 	if failed := c.service.model.validate(c.operation, c.service.isQuery(), c.input); failed != nil {
 		return nil, false, failed
 	}
@@ -224,6 +248,10 @@ func (d *Double) answer(c *call) (output map[string]any, lost bool, failed *apiE
 	handle, ok := c.service.handlers[c.operation.Name]
 	if !ok {
 		return nil, false, failure(http.StatusInternalServerError, "InternalFailure", "the double has no %s", c.operation.Name)
+	}
+	d.finishUpdates()
+	if failed := d.refuse(c); failed != nil {
+		return nil, false, failed
 	}
 	output, failed = handle(c)
 	return output, fault != nil && fault.LoseAnswer, failed

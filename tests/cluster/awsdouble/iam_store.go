@@ -33,6 +33,7 @@ type iamStore struct {
 	mu         sync.Mutex
 	principals map[string]*principal
 	recreated  int
+	now        func() time.Time
 }
 
 // PrincipalInput registers, re-creates or deletes a role or a user.
@@ -58,6 +59,7 @@ func (s *iamStore) set(inputs []PrincipalInput) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		p.Created = s.now()
 		key := principalKey(p.Account, p.Kind, p.Name)
 		if input.Deleted {
 			delete(s.principals, key)
@@ -96,7 +98,6 @@ func newPrincipal(input PrincipalInput) (*principal, error) {
 		Path:             "/" + rest[:slash+1],
 		Name:             rest[slash+1:],
 		ID:               input.UniqueID,
-		Created:          time.Now(),
 		ExternalID:       input.ExternalID,
 		TrustedARNs:      input.TrustedARNs,
 		WebIdentityToken: input.WebIdentityToken,

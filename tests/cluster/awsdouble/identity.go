@@ -101,6 +101,14 @@ func (d *Double) Authenticate(accessKey, token string) (Identity, error) {
 	return d.identity(session.ARN)
 }
 
+// PrincipalID returns the unique ID of the user or role of an identity, without the
+// name of its session.
+func (d *Double) PrincipalID(arn string) (string, error) {
+	id, err := d.identity(arn)
+	principal, _, _ := strings.Cut(id.UserID, ":")
+	return principal, err
+}
+
 // identity returns the ARN with the account and the user ID that STS returns for it.
 func (d *Double) identity(arn string) (Identity, error) {
 	parsed, err := awsarn.Parse(arn)

@@ -3,12 +3,21 @@ package awsdouble
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 )
 
-// The size of a page when the caller asks for none.
-const defaultPageSize = 100
+const (
+	// The size of a page when the caller asks for none.
+	defaultPageSize = 100
+	// The pages of access entries are small unless a setting says otherwise: known
+	// clients read only the first page, and a test would not see that.
+	entryPageSize = 3
+)
+
+// Lists with pages of entryPageSize.
+var entryLists = []string{"ListAccessEntries", "ListAssociatedAccessPolicies", "ListAccessPolicies"}
 
 // page returns the part of a sorted list that a call asks for, and the token of the
 // next part. AWS may return fewer elements than a caller asks for, and so does the
@@ -20,6 +29,8 @@ func (d *Double) page(c *call, sorted []string, sizeMember, tokenMember string) 
 	}
 	if d.settings.PageSize > 0 {
 		size = min(size, d.settings.PageSize)
+	} else if slices.Contains(entryLists, c.operation.Name) {
+		size = entryPageSize
 	}
 	start := 0
 	prefix := c.operation.Name + "\n"
