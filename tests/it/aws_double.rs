@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::common::entry_writers::{EntryWriter, OwnedEntry, Program};
 use crate::common::http_client::HttpClient;
 use crate::common::shared_cluster::CLUSTER;
 use crate::common::{Options, TestCluster, binary, go};
@@ -204,4 +205,22 @@ fn watch_sees_a_short_gap() {
     assert_eq!(histories[1].changes.len(), 1, "{histories:?}");
     let requests = requests.map(|request| request.to_string());
     assert_eq!(crate::common::watch::gaps(&histories[0], &requests).len(), 2);
+}
+
+#[test]
+fn other_programs_keep_their_entries() {
+    let (_guard, cluster) = CLUSTER.lock();
+    cluster.set_authentication_mode("API_AND_CONFIG_MAP");
+    let arn = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
+    let (first, second) = (arn("terraform"), arn("eksctl"));
+    cluster.register_iam_principals(&[&first, &second]);
+    let terraform =
+        EntryWriter::start(cluster, Program::Terraform, &[OwnedEntry::new(&first, &["a"], &["AmazonEKSViewPolicy"])]);
+    let eksctl = EntryWriter::start(cluster, Program::Eksctl, &[OwnedEntry::new(&second, &["b"], &[])]);
+    let name = cluster.cluster_name();
+    let change = json!({"clusterName": name, "principalArn": first, "kubernetesGroups": ["foreign"]});
+    cluster.eks_call("UpdateAccessEntry", &change).unwrap();
+    terraform.wait_for_round();
+    assert!(terraform.stop() > 0);
+    assert!(eksctl.stop() > 0);
 }
