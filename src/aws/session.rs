@@ -15,6 +15,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_eks::operation::describe_cluster::DescribeClusterError;
 use jiff::Timestamp;
 
 use super::call_log::{ClockOffset, LoggedHttpClient};
@@ -167,7 +168,7 @@ impl AwsSession {
         let id = EksClusterName { name: name.to_owned(), region: self.region.clone() };
         let result = aws_sdk_eks::Client::new(&self.config).describe_cluster().name(name).send().await;
         let answer = result.map_err(|error| {
-            if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) {
+            if error.as_service_error().is_some_and(DescribeClusterError::is_resource_not_found_exception) {
                 let account = credentials.account_id().map(|id| id.as_str().to_owned());
                 return AwsError::ClusterNotFound { name: id.name.clone(), region: id.region.clone(), account };
             }

@@ -166,7 +166,9 @@ fn unnamed_target(args: &ConnectionArgs, context: &OpsContext) -> Result<TargetC
             error.with_help("pass --context NAME or --snapshot FILE, or declare the cluster in `[clusters]`"),
         ));
     }
-    let connection = if !args.snapshots.is_empty() {
+    let connection = if args.snapshots.is_empty() {
+        chosen_connection(args)?.unwrap_or(ClusterConnection::Live(ContextSelector::Current))
+    } else {
         for text in &args.snapshots {
             if let Some((name, file)) = named_snapshot(text, context) {
                 let error =
@@ -178,8 +180,6 @@ fn unnamed_target(args: &ConnectionArgs, context: &OpsContext) -> Result<TargetC
             args.snapshots.iter().map(|file| snapshot_file(file, context)),
             SnapshotNamedBy::CommandLine,
         )
-    } else {
-        chosen_connection(args)?.unwrap_or(ClusterConnection::Live(ContextSelector::Current))
     };
     Ok(TargetCluster::new(0, None, connection, kubeconfig_flags(args), context))
 }

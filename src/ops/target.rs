@@ -145,8 +145,10 @@ impl TargetCluster {
     ) -> Result<T, ClusterError> {
         let name = match (&self.name, &self.connection) {
             (Some(name), _)
-            | (None, ClusterConnection::Live(ContextSelector::Named(name)))
-            | (None, ClusterConnection::Live(ContextSelector::Eks(EksTarget { name, .. }))) => {
+            | (
+                None,
+                ClusterConnection::Live(ContextSelector::Named(name) | ContextSelector::Eks(EksTarget { name, .. })),
+            ) => {
                 format!("the cluster {name}")
             }
             (None, _) => "the cluster".to_owned(),
