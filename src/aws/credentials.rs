@@ -92,6 +92,11 @@ pub(super) fn classify_credentials_error(error: &CredentialsError, context: &Cre
     }
 }
 
+/// Recognizes the error for the file of an SSO session that does not exist or is not readable.
+fn is_missing_sso_token(message: &str) -> bool {
+    message.starts_with("failed to ") && (message.contains("/sso/cache/") || message.contains("\\sso\\cache\\"))
+}
+
 fn classify_cause(cause: &(dyn StdError + 'static), context: &CredentialContext<'_>) -> Option<AwsError> {
     let resource = match context.role {
         Some(role) => format!("the role {role}"),
@@ -117,6 +122,10 @@ fn classify_cause(cause: &(dyn StdError + 'static), context: &CredentialContext<
             AwsError::Unreachable { action, why: describe_connection_error(error) }
         });
     }
+    if cause.is::<std::io::Error>() {
+        let why = "a file that the profile or AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read".to_owned();
+        return Some(AwsError::CredentialSource { why });
+    }
     classify_words(&cause.to_string(), context)
 }
 
@@ -130,9 +139,7 @@ fn classify_words(message: &str, context: &CredentialContext<'_>) -> Option<AwsE
     let starts = |prefix: &str| message.starts_with(prefix);
     Some(match message {
         "the SSO token has expired and cannot be refreshed" | "failed to load the cached SSO token" => sso_session(),
-        _ if starts("UnauthorizedException") || starts("failed to open `") && message.contains("/sso/cache/") => {
-            sso_session()
-        }
+        _ if starts("UnauthorizedException") || is_missing_sso_token(message) => sso_session(),
         _ if starts("Error retrieving credentials") => {
             AwsError::CredentialSource { why: "the `credential_process` of the profile failed".to_owned() }
         }

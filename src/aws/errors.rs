@@ -46,7 +46,13 @@ pub(crate) enum AwsError {
         denied_by: Option<&'static str>,
     },
     #[error("there is no EKS cluster `{name}` in {region}")]
-    ClusterNotFound { name: String, region: String, account: Option<String> },
+    ClusterNotFound {
+        name: String,
+        region: String,
+        account: Option<String>,
+        /// Another region, in which the policy has a cluster of this name.
+        known_region: Option<String>,
+    },
     #[error("the EKS cluster `{name}` in {region} is {status}")]
     ClusterNotReady { name: String, region: String, status: String },
     #[error("AWS described the EKS cluster `{name}` in an unexpected way: {problem}")]
@@ -192,10 +198,13 @@ impl AwsError {
             }
             Self::AccessDenied { action: ASSUME_ROLE, .. } => {
                 "allow sts:AssumeRole to your identity, and let the trust policy of the role name it, with the external \
-                 ID if it requires one"
+                 ID if it requires one; if it requires an MFA code, export the credentials with the AWS CLI"
                 .to_owned()
             }
             Self::AccessDenied { action, .. } => format!("allow the action {action} in an IAM policy of your identity"),
+            Self::ClusterNotFound { known_region: Some(known), .. } => {
+                format!("the policy has a cluster of this name in {known}: pass --region {known}")
+            }
             Self::ClusterNotFound { region, .. } => {
                 format!("run `rolecall clusters --region {region}` to list the clusters, or name the right region")
             }

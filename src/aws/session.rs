@@ -170,7 +170,8 @@ impl AwsSession {
         let answer = result.map_err(|error| {
             if error.as_service_error().is_some_and(DescribeClusterError::is_resource_not_found_exception) {
                 let account = credentials.account_id().map(|id| id.as_str().to_owned());
-                return AwsError::ClusterNotFound { name: id.name.clone(), region: id.region.clone(), account };
+                let (name, region) = (id.name.clone(), id.region.clone());
+                return AwsError::ClusterNotFound { name, region, account, known_region: None };
             }
             let resource = format!("the cluster {name} in {}", self.region);
             classify_call_error(&error, &self.call(ACTION, &resource))

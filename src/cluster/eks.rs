@@ -76,7 +76,12 @@ pub(super) async fn describe_and_configure(
     let limit = settings.timeouts.request_with_retries();
     let describing = session.describe_cluster(&target.name, target.account.as_deref());
     let description = format!("AWS to describe the cluster {}", target.name);
-    let cluster = settings.log.watch(&description, limit, describing).await?;
+    let cluster = settings.log.watch(&description, limit, describing).await.map_err(|error| match error {
+        AwsError::ClusterNotFound { name, region, account, known_region: _ } => {
+            AwsError::ClusterNotFound { name, region, account, known_region: target.known_region.clone() }
+        }
+        error => error,
+    })?;
     let config = to_config(&target.name, &cluster, vars).await?;
     let tokens = EksTokenSource::new(session, cluster.token_id.clone());
     Ok((config, tokens, cluster, resolved))
