@@ -4,6 +4,7 @@
 //! of an instance.
 
 use std::error::Error as StdError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::errors::{ASSUME_ROLE, AwsError, CallDescription, ProfileProblem, classify_call_error};
+use super::settings::AwsSettings;
 use crate::transport::describe_connection_error;
 
 /// Credentials that end sooner are renewed, so that a token that is made with them lives for its whole time.
@@ -59,6 +61,27 @@ impl ProvideCredentials for CredentialCache {
         Self: 'a,
     {
         future::ProvideCredentials::new(self.credentials())
+    }
+}
+
+/// The credentials of a command, so that several clusters with the same settings share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CredentialPool(Arc<std::sync::Mutex<Vec<(AwsSettings, Arc<CredentialCache>)>>>);
+
+impl CredentialPool {
+    /// Returns the credentials for the settings: those that are there, or new ones.
+    pub(super) fn get_or_insert(
+        &self,
+        settings: &AwsSettings,
+        new: impl FnOnce() -> CredentialCache,
+    ) -> Arc<CredentialCache> {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, cache)) = pool.iter().find(|(known, _)| known == settings) {
+            return cache.clone();
+        }
+        let cache = Arc::new(new());
+        pool.push((settings.clone(), cache.clone()));
+        cache
     }
 }
 

@@ -91,7 +91,7 @@ impl AwsSession {
             }
             provider = SharedCredentialsProvider::new(builder.build_from_provider(provider).await);
         }
-        let credentials = Arc::new(CredentialCache::new(provider));
+        let credentials = context.pool.get_or_insert(&settings, || CredentialCache::new(provider));
         let shared: Arc<dyn ProvideCredentials> = credentials.clone();
         let config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(shared)).build();
         Ok(Self { config, credentials, region, settings, context, clock, tokens: AtomicU64::new(0) })

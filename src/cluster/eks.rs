@@ -13,6 +13,7 @@ use super::kubeconfig::{EksTarget, context_config};
 use super::settings::ConnectionSettings;
 use crate::aws::{AwsCallContext, AwsCallLog, AwsError, AwsSession, AwsSettings, EksCluster, StsIdentity};
 use crate::diagnostic::InternalError;
+use crate::names::{is_eks_cluster_name, is_region};
 
 /// Makes tokens for one cluster.
 pub(crate) struct EksTokenSource {
@@ -56,6 +57,7 @@ pub(super) async fn load_session(
         attempt: settings.timeouts.request,
         total: limit,
         log: AwsCallLog::new(move |description, result, elapsed| log.ended(description, result, elapsed)),
+        pool: settings.credentials.clone(),
         vars: vars.clone(),
     };
     let loading = tokio::time::timeout(limit, AwsSession::load(aws, context));
@@ -70,6 +72,7 @@ pub(super) async fn describe_and_configure(
     vars: &BTreeMap<String, String>,
     settings: &ConnectionSettings,
 ) -> Result<(Config, EksTokenSource, EksCluster, EksTarget), ClusterError> {
+    check_names(target)?;
     let session = load_session(target.aws.clone(), vars, settings).await?;
     let region = Some(session.region().to_owned());
     let resolved = EksTarget { aws: AwsSettings { region, ..target.aws.clone() }, ..target.clone() };
@@ -111,6 +114,18 @@ pub(crate) async fn list_eks_clusters(
     settings.within_observation("the clusters of the account", listing).await
 }
 
+/// A saved plan or a backup can have any text.
+fn check_names(target: &EksTarget) -> Result<(), AwsError> {
+    let invalid = |text: &str, what| AwsError::InvalidName { text: text.to_owned(), what };
+    if !is_eks_cluster_name(&target.name) {
+        return Err(invalid(&target.name, "the name of an EKS cluster"));
+    }
+    match target.aws.region.as_deref().filter(|region| !is_region(region)) {
+        Some(region) => Err(invalid(region, "an AWS region")),
+        None => Ok(()),
+    }
+}
+
 /// Returns the configuration as if a kubeconfig had the cluster, so that proxies and certificates are treated the same.
 async fn to_config(name: &str, cluster: &EksCluster, vars: &BTreeMap<String, String>) -> Result<Config, ClusterError> {
     let kubeconfig = json!({
@@ -146,5 +161,23 @@ pub(super) async fn caller_of_refused_token(source: &Arc<EksTokenSource>) -> Res
         Ok(identity) => Ok(Some(identity.arn.clone())),
         Err(error) if error.is_about_credentials() => Err(error.into()),
         Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_saved_file_are_checked_before_they_are_sent() {
+        let check = |name: &str, region: Option<&str>| {
+            let aws = AwsSettings { region: region.map(str::to_owned), ..AwsSettings::default() };
+            let target = EksTarget { name: name.to_owned(), account: None, aws, known_region: None };
+            check_names(&target).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("prod", Some("eu-west-1")), Ok(()));
+        assert_eq!(check("prod", None), Ok(()));
+        assert_eq!(check("a\nb", None), Err("`a\nb` is not the name of an EKS cluster".to_owned()));
+        assert_eq!(check("prod", Some("evil.example/")), Err("`evil.example/` is not an AWS region".to_owned()));
     }
 }

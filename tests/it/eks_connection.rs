@@ -309,6 +309,19 @@ fn errors_of_aws_name_the_cause_and_the_next_step() {
             "help: connect from the VPC of the cluster",
         ],
     );
+    // The address of a private endpoint usually leads nowhere, so that a connection is never made.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    cluster.set_eks_cluster(&json!({
+        "endpoint": format!("https://{}", silent.local_addr().unwrap()),
+        "details": { "resourcesVpcConfig": { "endpointPublicAccess": false, "endpointPrivateAccess": true } },
+    }));
+    let error = admin.error(&["plan", "--request-timeout", "500ms"]);
+    assert!(
+        error.contains("timed out after 500ms") && error.contains("the endpoint of the cluster is private"),
+        "{error}"
+    );
+    assert!(error.contains("help: connect from the VPC of the cluster"), "{error}");
+    cluster.reset_aws();
     let other_authority = base64(OTHER_AUTHORITY);
     cluster.set_eks_cluster(&json!({ "certificate_authority": other_authority }));
     check(&admin, &["the certificate of the server is not signed by a trusted certificate authority", "HTTPS_PROXY"]);
@@ -444,6 +457,16 @@ fn role_is_assumed_with_the_external_id_of_the_policy() {
     assert!(shown.contains("  username      deployer:rolecall\n"), "{shown}");
     runner.ok(&["plan", "--out", "plan.json"]);
     runner.ok(&["apply", "--plan", "plan.json"]);
+    // Clusters with the same role share its session.
+    let two = format!(
+        "[policy]\nname = \"p\"\n[clusters.a]\n{0}\n[clusters.b]\n{0}\n",
+        eks(&cluster).replace(" }", &format!(", role-arn = {role:?}, external-id = \"from-policy\" }}"))
+    );
+    runner.sandbox.write("two.toml", &two);
+    cluster.forget_aws_calls();
+    runner.ok(&["whoami", "two.toml"]);
+    let count = |call: &str| cluster.aws_call_names().iter().filter(|name| *name == call).count();
+    assert_eq!((count("AssumeRole"), count("DescribeCluster")), (1, 2));
     runner.sandbox.write("rolecall.toml", &policy("wrong"));
     let error = runner.error(&["plan"]);
     assert!(
