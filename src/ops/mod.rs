@@ -5,6 +5,7 @@
 //! they run is sent to the observer as events.
 
 mod access_report;
+pub(crate) mod answers;
 mod apply_checks;
 mod apply_lock;
 mod apply_result;
