@@ -19,6 +19,7 @@ use super::escalation::identity_escalation_paths;
 use super::iam_identity::{IamIdentity, fold_case};
 use super::identity::{Authentication, Identity, IdentitySource, SubjectQuery, service_account_username};
 use super::request_set::{RequestSet, StringSet, subtract};
+use super::rule_key::RuleKey;
 use super::template::RenderedName;
 use crate::api_resources::KnownResources;
 use crate::names::{ObjectKey, ObjectKind};
@@ -142,7 +143,7 @@ impl Ord for InternedRule<'_> {
 #[derive(Default)]
 struct RuleInterner<'s> {
     by_address: BTreeMap<*const Rule, InternedRule<'s>>,
-    by_content: BTreeMap<&'s Rule, InternedRule<'s>>,
+    by_content: BTreeMap<RuleKey<'s>, InternedRule<'s>>,
 }
 
 impl<'s> RuleInterner<'s> {
@@ -151,7 +152,7 @@ impl<'s> RuleInterner<'s> {
         *self
             .by_address
             .entry(ptr::from_ref(rule))
-            .or_insert_with(|| *by_content.entry(rule).or_insert(InternedRule(rule)))
+            .or_insert_with(|| *by_content.entry(rule.into()).or_insert(InternedRule(rule)))
     }
 }
 

@@ -30,6 +30,7 @@ mod request;
 mod request_scope;
 mod request_set;
 mod rule_coverage;
+mod rule_key;
 mod rule_match;
 mod session_attributes;
 mod session_match;

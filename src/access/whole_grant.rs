@@ -16,10 +16,11 @@ impl<'s> AccessView<'s> {
             return false;
         };
         let scope = binding.namespace().map_or_else(StringSet::all, |namespace| StringSet::only([namespace]));
+        let sets: Vec<&RequestSet<'s>> = sets.iter().collect();
         let mut rules = effective.sourced_rules();
         rules.all(|sourced| {
             let allowed = RequestSet::from_rule(sourced.rule, scope.clone(), &self.state().resources);
-            allowed.iter().all(|set| set.coverage_by(sets) == Coverage::Complete)
+            allowed.iter().all(|set| set.coverage_by(&sets) == Coverage::Complete)
         })
     }
 }

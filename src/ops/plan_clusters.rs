@@ -28,7 +28,7 @@ use crate::diagnostic::{Diagnostic, InternalError};
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, PatternMatches};
 use crate::lint::{self, LintContext, Vocabulary};
 use crate::plan::{self, AccessComparison, AggregatedRoles};
-use crate::policy::{ClusterSpec, PolicyIndex, prescan_clusters};
+use crate::policy::{ClusterSpec, Policy, PolicyIndex, prescan_clusters};
 use crate::report::{self, PlanDocument, SerializeError};
 use crate::state::State;
 
@@ -339,22 +339,22 @@ fn plan_target(
     })?;
     // The access in both states is computed at most once.
     let comparison = LazyCell::new(|| AccessComparison::new(&state, resulting_state));
-    if needs_after && depth == PlanDepth::ChangesAndAccess {
-        let principal_names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
-        plan.record_access_changes(&comparison, &principal_names);
-        plan.aws_auth_diff = aws_auth_diff.then(|| plan::aws_auth_diff(&state, resulting_state));
-        guard_report = guard::evaluate_guards(&plan, &comparison, &facts, allow);
-        missing_permissions = missing_permissions::caller_missing_permissions(&plan, &comparison, &facts)?;
-    }
     if depth == PlanDepth::ChangesAndAccess {
+        // A large policy takes as long to lint as the access takes to compare.
+        let lints = std::thread::scope(|scope| {
+            let lints =
+                scope.spawn(|| lint_for_cluster(&loaded.policy, target.name.as_deref(), &state, resulting_state));
+            if needs_after {
+                let principal_names = PolicyIndex::from_principals(&loaded.policy, target.name.as_deref());
+                plan.record_access_changes(&comparison, &principal_names);
+                plan.aws_auth_diff = aws_auth_diff.then(|| plan::aws_auth_diff(&state, resulting_state));
+                guard_report = guard::evaluate_guards(&plan, &comparison, &facts, allow);
+                missing_permissions = missing_permissions::caller_missing_permissions(&plan, &comparison, &facts)?;
+            }
+            Ok::<_, CommandError>(lints.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })?;
         plan.access_changes.get_or_insert_default();
         plan.warnings.extend(dangling_after(&state, resulting_state, &plan.policy));
-        let vocabulary = Vocabulary::for_cluster(&loaded.policy, &state);
-        let lints = lint::lint_policy(LintContext {
-            policy: &loaded.policy,
-            vocabulary: &vocabulary,
-            cluster: Some((target.name.as_deref(), resulting_state)),
-        });
         if lints.iter().any(Diagnostic::is_error) {
             return Err(CommandError::new(loaded.policy.sources.clone(), lints));
         }
@@ -408,4 +408,10 @@ fn plan_target(
         guard_report,
         pattern_matches,
     })
+}
+
+/// Returns the warnings about the policy in one cluster.
+fn lint_for_cluster(policy: &Policy, cluster: Option<&str>, live: &State, after: &State) -> Vec<Diagnostic> {
+    let vocabulary = Vocabulary::for_cluster(policy, live);
+    lint::lint_policy(LintContext { policy, vocabulary: &vocabulary, cluster: Some((cluster, after)) })
 }

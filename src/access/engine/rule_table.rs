@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::access::request_set::{RequestSet, StringSet};
+use crate::access::rule_key::RuleKey;
 use crate::access::rule_match::WILDCARD;
 use crate::api_resources::KnownResources;
 use crate::state::rbac::Rule;
@@ -45,13 +46,17 @@ fn resource_names(rule: &Rule) -> impl Iterator<Item = &str> {
 pub(super) struct RuleTable<'s> {
     known: &'s KnownResources,
     rules: Vec<&'s Rule>,
-    rule_ids: BTreeMap<&'s Rule, RuleId>,
+    rule_ids: BTreeMap<RuleKey<'s>, RuleId>,
     /// The namespaces of the scopes after the whole cluster.
     namespaces: Vec<&'s str>,
     scope_ids: BTreeMap<&'s str, ScopeId>,
     request_sets: RefCell<BTreeMap<ScopedRule, Rc<[RequestSet<'s>]>>>,
-    /// The rules that list a resource, without its subresources.
-    by_resource: BTreeMap<&'s str, Vec<RuleId>>,
+    /// For each rule, the numbers of the resources that it lists, without their subresources. Sorted. `None` if the rule has a
+    /// wildcard instead, or URLs.
+    resources: Vec<Option<Box<[usize]>>>,
+    resource_numbers: BTreeMap<&'s str, usize>,
+    /// The rules that list a resource, by its number.
+    by_resource: Vec<Vec<RuleId>>,
     /// The rules that have a wildcard instead, or URLs.
     without_resource: Vec<RuleId>,
     /// Cache: see [`Self::related`].
@@ -67,7 +72,9 @@ impl<'s> RuleTable<'s> {
             namespaces: Vec::new(),
             scope_ids: BTreeMap::new(),
             request_sets: RefCell::default(),
-            by_resource: BTreeMap::new(),
+            resources: Vec::new(),
+            resource_numbers: BTreeMap::new(),
+            by_resource: Vec::new(),
             without_resource: Vec::new(),
             related: RefCell::default(),
         }
@@ -75,19 +82,49 @@ impl<'s> RuleTable<'s> {
 
     pub(super) fn rule_id(&mut self, rule: &'s Rule) -> RuleId {
         let next = RuleId(self.rules.len());
-        let id = *self.rule_ids.entry(rule).or_insert(next);
+        let id = *self.rule_ids.entry(rule.into()).or_insert(next);
         if id == next {
             self.rules.push(rule);
-            let names: BTreeSet<&str> = resource_names(rule).collect();
-            if names.contains(WILDCARD) || !rule.non_resource_urls.is_empty() {
-                self.without_resource.push(id);
+            let resources = self.resource_numbers(rule);
+            match &resources {
+                Some(numbers) => {
+                    for number in numbers {
+                        self.by_resource.get_mut(*number).into_iter().for_each(|rules| rules.push(id));
+                    }
+                }
+                None => self.without_resource.push(id),
             }
-            for name in names {
-                self.by_resource.entry(name).or_default().push(id);
-            }
+            self.resources.push(resources);
             self.related.borrow_mut().clear();
         }
         id
+    }
+
+    fn resource_numbers(&mut self, rule: &'s Rule) -> Option<Box<[usize]>> {
+        let mut numbers = BTreeSet::new();
+        for name in resource_names(rule) {
+            let next = self.by_resource.len();
+            let number = *self.resource_numbers.entry(name).or_insert(next);
+            if number == next {
+                self.by_resource.push(Vec::new());
+            }
+            numbers.insert(number);
+        }
+        let is_limited = rule.non_resource_urls.is_empty() && resource_names(rule).all(|name| name != WILDCARD);
+        is_limited.then(|| numbers.into_iter().collect())
+    }
+
+    /// Returns whether a rule can allow a request that the other allows: both list a resource, or one of them has a wildcard or
+    /// URLs.
+    pub(super) fn are_related(&self, one: RuleId, other: RuleId) -> bool {
+        match (self.resources_of(one), self.resources_of(other)) {
+            (Some(one), Some(other)) => one.iter().any(|number| other.binary_search(number).is_ok()),
+            (None, _) | (_, None) => true,
+        }
+    }
+
+    fn resources_of(&self, id: RuleId) -> Option<&[usize]> {
+        self.resources.get(id.0)?.as_deref()
     }
 
     /// Returns the rules that can allow a request that this rule allows: those with a common resource, or with a wildcard or
@@ -102,16 +139,16 @@ impl<'s> RuleTable<'s> {
     }
 
     fn find_related(&self, id: RuleId) -> Rc<[RuleId]> {
-        let Some(rule) = self.rule(id).filter(|rule| resource_names(rule).all(|name| name != WILDCARD)) else {
+        let Some(numbers) = self.resources_of(id) else {
             return (0..self.rules.len()).map(RuleId).chain([EVERYTHING.rule]).collect();
         };
-        let by_name = resource_names(rule).filter_map(|name| self.by_resource.get(name)).flatten().copied();
+        let by_name = numbers.iter().filter_map(|number| self.by_resource.get(*number)).flatten().copied();
         let related: BTreeSet<RuleId> = by_name.chain(self.without_resource.iter().copied()).collect();
         related.into_iter().chain([EVERYTHING.rule]).collect()
     }
 
     pub(super) fn find_rule(&self, rule: &Rule) -> Option<RuleId> {
-        self.rule_ids.get(rule).copied()
+        self.rule_ids.get(&rule.into()).copied()
     }
 
     pub(super) fn rule(&self, id: RuleId) -> Option<&'s Rule> {

@@ -164,8 +164,8 @@ impl<'s> AccessEngine<'s> {
         } else {
             (Vec::new(), scoped_rules)
         };
-        let all = by_rule.into_iter().chain(filtered);
-        all.filter(move |other| other.scope.overlaps(scoped_rule.scope))
+        let all = by_rule.into_iter().chain(filtered).filter(move |other| other.scope.overlaps(scoped_rule.scope));
+        all.filter(move |other| self.rules.are_related(scoped_rule.rule, other.rule))
     }
 
     /// Returns whether one of the sorted rules allows all requests of a set, which is a part of what `scoped_rule` allows.
@@ -188,16 +188,18 @@ impl<'s> AccessEngine<'s> {
         scoped_rule: ScopedRule,
         requests: &RequestSet<'s>,
     ) -> Coverage {
-        let mut related: Vec<RequestSet<'s>> = Vec::new();
         let is_same_or_wider = |scope: ScopeId| scope == scoped_rule.scope || scope == ScopeId::CLUSTER;
-        for other in self.related_rules(scoped_rules, scoped_rule).filter(|other| is_same_or_wider(other.scope)) {
-            for other in self.request_sets(*other).iter().filter(|other| other.overlaps(requests)) {
-                if other.covers(requests) {
-                    return Coverage::Complete;
-                }
-                related.push(other.clone());
+        let related = self.related_rules(scoped_rules, scoped_rule).filter(|other| is_same_or_wider(other.scope));
+        let mut lists: Vec<Rc<[RequestSet<'s>]>> = Vec::new();
+        for other in related {
+            let sets = self.request_sets(*other);
+            if sets.iter().any(|other| other.covers(requests)) {
+                return Coverage::Complete;
             }
+            lists.push(sets);
         }
+        let related: Vec<&RequestSet<'s>> =
+            lists.iter().flat_map(|sets| sets.iter()).filter(|other| other.overlaps(requests)).collect();
         requests.coverage_by(&related)
     }
 }

@@ -212,7 +212,7 @@ impl<'s> RequestSet<'s> {
     }
 
     /// Returns whether every request in this set is in one of the others.
-    pub(crate) fn coverage_by(&self, others: &[Self]) -> Coverage {
+    pub(crate) fn coverage_by(&self, others: &[&Self]) -> Coverage {
         coverage(self, others, &mut { MAX_COVERAGE_STEPS })
     }
 

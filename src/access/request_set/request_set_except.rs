@@ -73,7 +73,7 @@ fn clip_exceptions<'s>(except: &[RequestSet<'s>], set: &RequestSet<'s>) -> Vec<R
 /// Returns whether the union of `others` covers `set`: the parts of `set` outside one of them must be covered by the
 /// rest.
 pub(super) fn is_covered(set: &RequestSet<'_>, others: &[RequestSet<'_>]) -> bool {
-    coverage(set, others, &mut { usize::MAX }) == Coverage::Complete
+    coverage(set, &others.iter().collect::<Vec<_>>(), &mut { usize::MAX }) == Coverage::Complete
 }
 
 /// Whether sets together contain all requests of another set.
@@ -87,7 +87,7 @@ pub(crate) enum Coverage {
 
 /// Returns whether the union of `others` covers `set`. Each step subtracts one set from a part, and the number of parts
 /// can grow with the fifth power of the number of sets, so at most `budget` steps are made.
-pub(super) fn coverage(set: &RequestSet<'_>, others: &[RequestSet<'_>], budget: &mut usize) -> Coverage {
+pub(super) fn coverage(set: &RequestSet<'_>, others: &[&RequestSet<'_>], budget: &mut usize) -> Coverage {
     let mut rest = others.iter();
     let Some(first) = rest.find(|other| other.overlaps(set)) else {
         return Coverage::Incomplete;
@@ -241,6 +241,7 @@ mod coverage_tests {
         };
         let to_set = |rule| RequestSet::from_rule_objects(rule, StringSet::all()).unwrap();
         let (whole, cells): (_, Vec<RequestSet<'_>>) = (to_set(&whole), rules.iter().map(to_set).collect());
+        let cells: Vec<&RequestSet<'_>> = cells.iter().collect();
         assert_eq!(coverage(&whole, &cells, &mut { 100_000 }), Coverage::Complete);
         assert_eq!(coverage(&whole, &cells[1..], &mut { 100_000 }), Coverage::Incomplete);
         assert_eq!(coverage(&whole, &cells, &mut { 50 }), Coverage::Undecided);
