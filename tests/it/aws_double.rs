@@ -189,6 +189,7 @@ fn watch_sees_a_short_gap() {
         json!({"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}),
     ];
     entry(view.clone());
+    assert_eq!(cluster.answers(&[DEV, "arn:aws:sts::111122223333:assumed-role/none/x"], &requests), ["yn", "--"]);
     let watch = cluster.watch(&[DEV], &requests);
     let histories = watch.stop_without_gaps();
     assert_eq!(histories[0].changes[0].1, "yn");
