@@ -160,11 +160,10 @@ impl DryRunContext {
             ClusterError::Rejected { .. }
             | ClusterError::InvalidKubeconfig { .. }
             | ClusterError::ContextNotFound { .. }
-            | ClusterError::EksContextNotFound { .. }
-            | ClusterError::AmbiguousEksContext { .. }
             | ClusterError::Unreachable { .. }
             | ClusterError::TimedOut { .. }
             | ClusterError::Unauthorized { .. }
+            | ClusterError::Aws(_)
             | ClusterError::CredentialPlugin { .. }
             | ClusterError::UnexpectedStatus { .. }
             | ClusterError::InvalidResponse { .. }

@@ -14,14 +14,15 @@ use super::policy_files::read_policy;
 use super::print_error;
 use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
 use super::saved_plan::read_plan_file;
-use super::target::{connection_from_flags, ensure_snapshots_writable, target_resolver};
-use crate::cluster::kubeconfig::ContextSelector;
+use super::target::{
+    chosen_connection, connection_from_flags, ensure_snapshots_writable, kubeconfig_flags, target_resolver,
+};
 use crate::diagnostic::{Diagnostic, Severity, SourceMap};
 use crate::guard::AllowFlag;
 use crate::ops::{
-    ApplyReport, ApplySettings, ClusterConnection, ClusterPlan, ClusterResult, CommandError, LoadedPolicy, OpsContext,
-    PlanDepth, PlanSettings, SavedPlanFile, SavedPlanSettings, apply_all, dry_run_all, missing_permissions,
-    open_saved_plan, plan_clusters, policy_commit,
+    ApplyReport, ApplySettings, ClusterPlan, ClusterResult, CommandError, LoadedPolicy, OpsContext, PlanDepth,
+    PlanSettings, SavedPlanFile, SavedPlanSettings, apply_all, dry_run_all, missing_permissions, open_saved_plan,
+    plan_clusters, policy_commit,
 };
 use crate::render::plan_text;
 use crate::render::text_util::pluralize;
@@ -120,12 +121,11 @@ fn open_plan_file(
     let context = env.parallel_context(&args.parallel);
     let connection = &args.target.connection;
     // The context can come from the environment, so `--snapshot` takes precedence.
-    let chosen = match (connection.snapshots.as_slice(), &connection.context) {
-        ([], Some(name)) => Some(ClusterConnection::Live(ContextSelector::Named(name.clone()))),
-        ([], None) => None,
-        (files, _) => Some(connection_from_flags(files, &context)),
+    let chosen = match connection.snapshots.as_slice() {
+        [] => chosen_connection(connection)?,
+        files => Some(connection_from_flags(files, &context)),
     };
-    let settings = SavedPlanSettings { connection: chosen, kubeconfig: connection.kubeconfig.as_deref(), allow };
+    let settings = SavedPlanSettings { connection: chosen, kubeconfig: kubeconfig_flags(connection), allow };
     open_saved_plan(&SavedPlanFile { path, text: &text }, &settings, &context)
 }
 

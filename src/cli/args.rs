@@ -10,6 +10,8 @@ use clap_complete::Shell;
 
 use super::check_args::{TestArgs, ValidateArgs};
 use super::document_args::{CommentArgs, PlanOutputArgs, ShowArgs};
+pub(crate) use super::document_args::{SchemaArgs, SchemaKind};
+use super::eks_args::{ClustersArgs, EksArgs};
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
 pub(crate) use super::question_args::{AccessArgs, CanArgs, ExplainArgs, QuestionArgs, WhoCanArgs};
@@ -41,6 +43,7 @@ pub(crate) enum Command {
     Test(TestArgs),
     Snapshot(SnapshotArgs),
     Whoami(WhoamiArgs),
+    Clusters(ClustersArgs),
     Permissions(PermissionsArgs),
     Can(CanArgs),
     WhoCan(WhoCanArgs),
@@ -67,6 +70,7 @@ impl Command {
             Self::Restore(RestoreArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
             | Self::Whoami(WhoamiArgs { format, .. })
+            | Self::Clusters(ClustersArgs { format, .. })
             | Self::Permissions(PermissionsArgs { format, .. })
             | Self::Can(CanArgs { question: QuestionArgs { format, .. }, .. })
             | Self::WhoCan(WhoCanArgs { question: QuestionArgs { format, .. }, .. })
@@ -94,6 +98,7 @@ impl Command {
             Self::Test(_) => "test",
             Self::Snapshot(_) => "snapshot",
             Self::Whoami(_) => "whoami",
+            Self::Clusters(_) => "clusters",
             Self::Permissions(_) => "permissions",
             Self::Can(_) => "can",
             Self::WhoCan(_) => "who-can",
@@ -126,6 +131,7 @@ impl Command {
             Self::Explain(ExplainArgs { source, .. }) => &source.connection,
             Self::Restore(RestoreArgs { snapshot, .. }) => return snapshot.as_deref().into_iter().collect(),
             Self::Show(_)
+            | Self::Clusters(_)
             | Self::Comment(_)
             | Self::Validate(_)
             | Self::Schema(_)
@@ -165,12 +171,14 @@ pub(crate) struct ConnectionArgs {
     #[arg(long = "cluster", value_name = "NAME")]
     pub(crate) clusters: Vec<String>,
     /// Use a snapshot file instead of the live cluster, `-` for stdin. Can be repeated
-    #[arg(long = "snapshot", value_name = "[NAME=]FILE")]
+    #[arg(long = "snapshot", value_name = "[NAME=]FILE", conflicts_with = "eks")]
     pub(crate) snapshots: Vec<String>,
     /// Kubeconfig context to use instead of the connection in the policy [default: the current context, if the policy
     /// has no clusters]
     #[arg(long, value_name = "NAME", conflicts_with = "snapshots", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) eks: EksArgs,
     /// Path of the kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -298,8 +306,10 @@ pub(crate) struct RestoreArgs {
     /// Kubeconfig context to use instead of the connection in the backup
     #[arg(long, value_name = "NAME", conflicts_with = "snapshot", env = "ROLECALL_CONTEXT")]
     pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) eks: EksArgs,
     /// Use a snapshot file instead of the live cluster, `-` for stdin
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "eks")]
     pub(crate) snapshot: Option<String>,
     /// Path of the kubeconfig [default: $KUBECONFIG, or ~/.kube/config]
     #[arg(long, value_name = "FILE")]
@@ -361,7 +371,9 @@ pub(crate) struct SnapshotArgs {
 
 /// Show who the cluster authenticates you as
 ///
-/// Prints your username and groups from a SelfSubjectReview, and your ARN if the authenticator of EKS reports it.
+/// Prints your IAM identity by STS or by the authenticator of EKS, the username and groups that the cluster makes of it, by
+/// which entry of aws-auth, and whether you may plan and apply. The rights of an access entry and of the creator of a cluster
+/// are not groups: only the cluster's own answers show them.
 #[derive(Debug, Args)]
 #[command(after_help = help::WHOAMI)]
 pub(crate) struct WhoamiArgs {
@@ -422,46 +434,6 @@ pub(crate) enum RoleWriteMethod {
     Rules,
     /// The subject gets the `escalate` verb: it can write any rule, and can make itself cluster-admin
     Escalate,
-}
-
-/// Print the JSON schema or an example of the policy, or the schema of an output format
-#[derive(Debug, Args)]
-#[command(after_help = help::SCHEMA)]
-pub(crate) struct SchemaArgs {
-    /// Document that the schema describes
-    #[arg(value_enum, default_value_t, value_name = "DOCUMENT")]
-    pub(crate) document: SchemaKind,
-    /// Print an example of a policy instead, to start from
-    #[arg(long, conflicts_with = "document")]
-    pub(crate) example: bool,
-}
-
-/// The document that a schema describes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SchemaKind {
-    /// The policy file
-    #[default]
-    Policy,
-    /// Output of `plan` and `drift`, and saved plans
-    Plan,
-    /// First document of a backup of `apply --backup`; the Kubernetes objects follow it
-    Backup,
-    /// Output of `validate`, and errors of all commands
-    Diagnostics,
-    /// Output of `test`
-    Test,
-    /// Output of `whoami`
-    Whoami,
-    /// Output of `permissions --check`
-    Permissions,
-    /// Output of `can`, `who-can` and `access`
-    Access,
-    /// Output of `explain`
-    Explanation,
-    /// Output of `report`
-    Report,
-    /// One line of the file of `--events`
-    Events,
 }
 
 /// Print the completion script for a shell

@@ -123,3 +123,45 @@ pub(crate) enum ForgeKind {
     /// GitLab, also a self-managed one
     Gitlab,
 }
+
+/// Print the JSON schema or an example of the policy, or the schema of an output format
+#[derive(Debug, Args)]
+#[command(after_help = help::SCHEMA)]
+pub(crate) struct SchemaArgs {
+    /// Document that the schema describes
+    #[arg(value_enum, default_value_t, value_name = "DOCUMENT")]
+    pub(crate) document: SchemaKind,
+    /// Print an example of a policy instead, to start from
+    #[arg(long, conflicts_with = "document")]
+    pub(crate) example: bool,
+}
+
+/// The document that a schema describes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaKind {
+    /// The policy file
+    #[default]
+    Policy,
+    /// Output of `plan` and `drift`, and saved plans
+    Plan,
+    /// First document of a backup of `apply --backup`; the Kubernetes objects follow it
+    Backup,
+    /// Output of `validate`, and errors of all commands
+    Diagnostics,
+    /// Output of `test`
+    Test,
+    /// Output of `whoami`
+    Whoami,
+    /// Output of `clusters`
+    Clusters,
+    /// Output of `permissions --check`
+    Permissions,
+    /// Output of `can`, `who-can` and `access`
+    Access,
+    /// Output of `explain`
+    Explanation,
+    /// Output of `report`
+    Report,
+    /// One line of the file of `--events`
+    Events,
+}

@@ -112,7 +112,14 @@ Examples:
 
 pub(super) const WHOAMI: &str = "\
 Examples:
+  rolecall whoami --eks prod --region eu-west-1
   rolecall whoami --context prod";
+
+pub(super) const CLUSTERS: &str = "\
+Examples:
+  rolecall clusters
+  rolecall clusters access/
+  rolecall clusters --region eu-west-1 --profile prod";
 
 pub(super) const PERMISSIONS: &str = "\
 Exit codes:

@@ -9,12 +9,14 @@ mod args;
 pub mod bench;
 mod can;
 mod check_args;
+mod clusters;
 mod command_line;
 mod comment;
 mod completions;
 mod document_args;
 mod drift;
 mod drift_metrics;
+mod eks_args;
 mod env;
 mod event_record;
 mod event_text;
@@ -159,6 +161,7 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Test(args) => test_run::run(&args, env),
         Command::Snapshot(args) => Box::pin(snapshot::run(&args, env)).await,
         Command::Whoami(args) => whoami::run(&args, env),
+        Command::Clusters(args) => clusters::run(&args, env),
         Command::Permissions(args) => Box::pin(permissions::run(&args, env)).await,
         Command::Can(args) => can::run(&args, env),
         Command::WhoCan(args) => who_can::run(&args, env),

@@ -2,6 +2,7 @@
 
 use super::args::{ConnectionArgs, TargetArgs};
 use super::document_args::{PlanFormat, PlanOutputArgs};
+use super::eks_args::EksArgs;
 use super::env::Env;
 use super::print_json;
 use crate::diagnostic::Diagnostic;
@@ -126,7 +127,8 @@ fn check_counts(cluster_plan: &ClusterPlan) -> Option<CheckCounts> {
 
 /// Returns the command that makes exactly these plans. `None` if there is nothing to make, or if a plan is of a snapshot.
 pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) -> Option<String> {
-    let ConnectionArgs { clusters, snapshots: _, context, kubeconfig } = &target.connection;
+    let ConnectionArgs { clusters, snapshots: _, context, eks, kubeconfig } = &target.connection;
+    let EksArgs { eks, region, profile, use_exec_plugin } = eks;
     let mut flags = ApprovalFlags::default();
     for ClusterPlan { plan, digest, connection, guard_report, .. } in cluster_plans {
         if matches!(connection, ClusterConnection::Snapshot { .. }) {
@@ -144,7 +146,16 @@ pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) 
     let mut words = vec!["rolecall apply".to_owned()];
     words.extend(target.policy.as_ref().map(|policy| shell_word(&policy.to_string_lossy())));
     words.extend(clusters.iter().map(|name| format!("--cluster {}", shell_word(name))));
-    words.extend(context.as_ref().map(|name| format!("--context {}", shell_word(name))));
+    match eks {
+        Some(eks) => {
+            let region = region.as_ref().map(|region| ("--region", region));
+            let profile = profile.as_ref().map(|profile| ("--profile", profile));
+            let flags = [("--eks", eks)].into_iter().chain(region).chain(profile);
+            words.extend(flags.map(|(flag, value)| format!("{flag} {}", shell_word(value))));
+        }
+        None => words.extend(context.as_ref().map(|name| format!("--context {}", shell_word(name)))),
+    }
+    words.extend(use_exec_plugin.then(|| "--use-exec-plugin".to_owned()));
     words.extend(kubeconfig.as_ref().map(|path| format!("--kubeconfig {}", shell_word(&path.to_string_lossy()))));
     words.extend(flags.to_words());
     Some(words.join(" "))

@@ -190,7 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cluster::ClusterError;
+    use crate::cluster::{ClusterError, ServerOrigin};
     use crate::diagnostic::is_unsafe_char;
     use crate::ops::{ClusterTag, WorkPhase};
 
@@ -342,7 +342,11 @@ mod tests {
             let event = wait(1, &description);
             let retry =
                 ConnectionEvent::RetryScheduled { operation: &description, reason: &reason, delay: Duration::ZERO };
-            let error = ClusterError::Unreachable { server: description.clone(), why: reason.clone() };
+            let error = ClusterError::Unreachable {
+                server: description.clone(),
+                why: reason.clone(),
+                origin: ServerOrigin::Kubeconfig,
+            };
             for mode in [ProgressMode::Lines, ProgressMode::Bars] {
                 let (display, captured) = display(mode);
                 send(&display, None, EventKind::ClustersStarted { phase: WorkPhase::Observe, total: 2 });

@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::question::{self, QuestionTarget, QuestionTargets};
 use crate::ops::{CommandError, LoadedPolicy};
 use crate::render::diagnostics;
+use crate::render::query_answers::QueryRenderer;
 
 /// Connects to the clusters and reads their state.
 ///
@@ -103,5 +104,17 @@ pub(crate) fn print_warnings(warnings: &[Diagnostic], env: &mut Env) {
     if !warnings.is_empty() {
         let text = diagnostics::render_diagnostics(warnings, &SourceMap::default(), env.stderr_style());
         env.note_text(&text);
+    }
+}
+
+/// Returns what renders the answers about a cluster.
+pub(crate) fn query_renderer<'t>(target: &'t QuestionTarget, env: &Env) -> QueryRenderer<'t> {
+    QueryRenderer {
+        cluster: &target.label,
+        cluster_name: target.name.as_deref(),
+        state: &target.state,
+        policy_index: &target.policy_index,
+        style: env.stdout_style(),
+        width: env.out_width(),
     }
 }

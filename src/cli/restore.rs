@@ -17,11 +17,10 @@ use super::guards::parse_allow_flags;
 use super::plan_output::print_plans;
 use super::print_json;
 use super::refusals::print_diagnostics;
-use super::target::{connection_from_flags, ensure_snapshots_writable};
-use crate::cluster::kubeconfig::ContextSelector;
+use super::target::{connection_from_flags, ensure_snapshots_writable, live_connection};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::ObjectKey;
-use crate::ops::{ClusterConnection, CommandError, RestoreSettings, is_backed_up, plan_cluster_restore, plan_document};
+use crate::ops::{CommandError, KubeconfigFlags, RestoreSettings, is_backed_up, plan_cluster_restore, plan_document};
 use crate::plan::AppliedWrites;
 use crate::render::plan_text;
 use crate::report::{BACKUP_VERSION, BackupContent, BackupDocument};
@@ -42,13 +41,13 @@ pub(crate) async fn run(args: &RestoreArgs, env: &mut Env) -> Result<Exit, Comma
         ensure_snapshots_writable(&args.snapshot.as_deref().into_iter().collect::<Vec<_>>())?;
     }
     let allow = parse_allow_flags(&args.flags.allow)?;
-    let connection = match (&args.snapshot, &args.context) {
-        (Some(file), _) => Some(connection_from_flags(std::slice::from_ref(file), &env.ops_context())),
-        (None, Some(context)) => Some(ClusterConnection::Live(ContextSelector::Named(context.clone()))),
-        (None, None) => None,
+    let connection = match &args.snapshot {
+        Some(file) => Some(connection_from_flags(std::slice::from_ref(file), &env.ops_context())),
+        None => live_connection(&args.eks, args.context.as_deref())?,
     };
     let applied = backup_writes(args, &backup, objects)?;
-    let settings = RestoreSettings { connection, kubeconfig: args.kubeconfig.as_deref(), allow: &allow };
+    let kubeconfig = KubeconfigFlags { file: args.kubeconfig.as_deref(), use_exec_plugin: args.eks.use_exec_plugin };
+    let settings = RestoreSettings { connection, kubeconfig, allow: &allow };
     let context = env.ops_context();
     let cluster_plan = plan_cluster_restore(&backup, &applied, settings, &context).await?;
     print_diagnostics(&cluster_plan.plan.warnings, &SourceMap::default(), env);

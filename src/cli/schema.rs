@@ -20,6 +20,7 @@ pub(crate) fn run(args: &SchemaArgs, env: &mut Env) -> Exit {
         SchemaKind::Events => include_str!("../../schema/events.schema.json"),
         SchemaKind::Permissions => include_str!("../../schema/permissions.schema.json"),
         SchemaKind::Test => include_str!("../../schema/test.schema.json"),
+        SchemaKind::Clusters => include_str!("../../schema/clusters.schema.json"),
         SchemaKind::Whoami => include_str!("../../schema/whoami.schema.json"),
     });
     Exit::Success

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::args::ConnectionArgs;
+use super::eks_args::EksArgs;
 use super::env::Env;
-use crate::cluster::kubeconfig::ContextSelector;
+use crate::aws::{AssumedRole, AwsSettings, ProfileSelection};
+use crate::cluster::kubeconfig::{ContextSelector, EksTarget};
 use crate::cluster::snapshot::{STDIN, STDIN_NAME, SnapshotNamedBy};
 use crate::diagnostic::{Diagnostic, closest_match};
-use crate::ops::{ClusterConnection, CommandError, OpsContext, TargetCluster};
-use crate::policy::{self, ClusterSpec};
+use crate::ops::{ClusterConnection, CommandError, KubeconfigFlags, OpsContext, TargetCluster};
+use crate::policy::{self, ClusterSpec, EksClusterSpec};
 
 /// The clusters of a policy by name.
 type ClustersByName = BTreeMap<String, ClusterSpec>;
@@ -26,8 +28,10 @@ pub(crate) fn resolve_targets(
     };
     let names = select_clusters(clusters, &args.clusters)?;
     let snapshots = parse_snapshot_flags(clusters, &names, args, context)?;
-    if args.context.is_some() && names.len() > 1 {
-        let error = Diagnostic::error("--context selects one cluster, but the command is for several")
+    let chosen = chosen_connection(args)?;
+    if chosen.is_some() && names.len() > 1 {
+        let flag = if args.eks.eks.is_some() { "--eks" } else { "--context" };
+        let error = Diagnostic::error(format!("{flag} selects one cluster, but the command is for several"))
             .with_because(format!("the clusters of the policy are {}", names.join(", ")))
             .with_help("pass --cluster NAME");
         return Err(CommandError::from_diagnostic(error));
@@ -37,14 +41,34 @@ pub(crate) fn resolve_targets(
             snapshots.iter().filter(|(cluster, _)| cluster == name).map(|(_, file)| file).collect();
         let connection = if !files.is_empty() {
             snapshot_connection(files.iter().map(|file| snapshot_file(file, context)), SnapshotNamedBy::CommandLine)
-        } else if let Some(name) = &args.context {
-            ClusterConnection::Live(ContextSelector::Named(name.clone()))
+        } else if let Some(chosen) = &chosen {
+            chosen.clone()
         } else {
             connection_from_policy(clusters, name, folder)?
         };
-        Some(TargetCluster::new(position, Some(name.clone()), connection, args.kubeconfig.as_deref(), context))
+        Some(TargetCluster::new(position, Some(name.clone()), connection, kubeconfig_flags(args), context))
     };
     Ok(names.iter().enumerate().filter_map(to_target).collect())
+}
+
+/// Returns the live cluster that `--eks` or `--context` selects. The context can come from the environment, so `--eks` takes
+/// precedence.
+pub(crate) fn chosen_connection(args: &ConnectionArgs) -> Result<Option<ClusterConnection>, CommandError> {
+    live_connection(&args.eks, args.context.as_deref())
+}
+
+/// As [`chosen_connection`].
+pub(crate) fn live_connection(eks: &EksArgs, context: Option<&str>) -> Result<Option<ClusterConnection>, CommandError> {
+    let selector = match eks.target()? {
+        Some(target) => Some(ContextSelector::Eks(target)),
+        None => context.map(|name| ContextSelector::Named(name.to_owned())),
+    };
+    Ok(selector.map(ClusterConnection::Live))
+}
+
+/// Returns the flags about the kubeconfig.
+pub(crate) fn kubeconfig_flags(args: &ConnectionArgs) -> KubeconfigFlags<'_> {
+    KubeconfigFlags { file: args.kubeconfig.as_deref(), use_exec_plugin: args.eks.use_exec_plugin }
 }
 
 /// Returns what selects the clusters of a policy.
@@ -59,17 +83,29 @@ pub(crate) fn target_resolver<'a>(
 fn connection_from_policy(clusters: &ClustersByName, name: &str, folder: &Path) -> Option<ClusterConnection> {
     let cluster = clusters.get(name)?;
     Some(match &cluster.connection {
-        policy::ConnectionSpec::Eks { name, region } => ClusterConnection::Live(ContextSelector::Eks {
-            name: name.clone(),
-            region: region.clone(),
-            account: cluster.account.as_ref().map(ToString::to_string),
-        }),
+        policy::ConnectionSpec::Eks(spec) => ClusterConnection::Live(ContextSelector::Eks(eks_target(spec, cluster))),
         policy::ConnectionSpec::Context(context) => ClusterConnection::Live(ContextSelector::Named(context.clone())),
         policy::ConnectionSpec::Snapshot(files) => {
             let files = files.iter().map(|file| (folder.join(file), file.as_str()));
             snapshot_connection(files, SnapshotNamedBy::Policy(folder.to_owned()))
         }
     })
+}
+
+/// Returns the EKS cluster that a policy declares.
+pub(crate) fn eks_target(spec: &EksClusterSpec, cluster: &ClusterSpec) -> EksTarget {
+    let EksClusterSpec { name, region, profile, role } = spec;
+    let role = role.as_ref().map(|role| AssumedRole {
+        arn: role.arn.clone(),
+        external_id: role.external_id.clone(),
+        session_name: None,
+    });
+    let profile = profile.clone().map(ProfileSelection::Explicit);
+    EksTarget {
+        name: name.clone(),
+        account: cluster.account.as_ref().map(ToString::to_string),
+        aws: AwsSettings { profile, region: Some(region.clone()), role },
+    }
 }
 
 /// Returns the path of a snapshot file of the command line, and its name for messages.
@@ -142,12 +178,10 @@ fn unnamed_target(args: &ConnectionArgs, context: &OpsContext) -> Result<TargetC
             args.snapshots.iter().map(|file| snapshot_file(file, context)),
             SnapshotNamedBy::CommandLine,
         )
-    } else if let Some(name) = &args.context {
-        ClusterConnection::Live(ContextSelector::Named(name.clone()))
     } else {
-        ClusterConnection::Live(ContextSelector::Current)
+        chosen_connection(args)?.unwrap_or(ClusterConnection::Live(ContextSelector::Current))
     };
-    Ok(TargetCluster::new(0, None, connection, args.kubeconfig.as_deref(), context))
+    Ok(TargetCluster::new(0, None, connection, kubeconfig_flags(args), context))
 }
 
 /// Returns the names that `--cluster` selects, or all names.

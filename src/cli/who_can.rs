@@ -4,14 +4,13 @@ use super::args::{OutputFormat, WhoCanArgs};
 use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
-use super::question::{finish, observe_clusters, print_warnings};
-use crate::access::{AccessView, NamespaceFilter, all_escalation_paths};
+use super::question::{finish, observe_clusters, print_warnings, query_renderer};
+use crate::access::NamespaceFilter;
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::CommandError;
-use crate::ops::question::{
-    QuestionTarget, QuestionTargets, lint_warning, name_warning, parse_questions, state_warnings,
-};
-use crate::render::query_answers::{self, QueryRenderer};
+use crate::ops::answers::{WhoCanAnswers, WhoCanFound, WhoCanRequest, answer_who_can};
+use crate::ops::question::{QuestionTarget, QuestionTargets};
+use crate::render::query_answers;
 use crate::report::{
     AnswerJson, AnswersDocument, DiagnosticJson, EscalationsAnswerJson, WhoCanAnswerJson, WhoCanQuestion,
 };
@@ -24,89 +23,95 @@ pub(crate) fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError
         ));
     }
     let QuestionTargets { targets, error } = observe_clusters(&args.question, env)?;
-    let mut answers = Vec::new();
+    let question = WhoCanRequest {
+        verb: &args.verb,
+        resource: args.resource.as_deref(),
+        subresource: args.subresource.as_deref(),
+        filter: match &args.namespace {
+            Some(namespace) => NamespaceFilter::Only(namespace.clone()),
+            None if args.cluster_wide => NamespaceFilter::ClusterWide,
+            None => NamespaceFilter::Any,
+        },
+    };
+    let mut documents = Vec::new();
     let mut is_answered = true;
     for target in &targets {
-        let access = target.access_view();
-        if let Some(lint) = args.namespace.as_ref().and_then(|namespace| access.lint_namespace(namespace)) {
+        let answered = answer_who_can(target, &question)?;
+        if let Some(lint) = &answered.lint {
             is_answered = false;
-            print_warnings(&[lint_warning(&lint)], env);
+            print_warnings(std::slice::from_ref(lint), env);
         }
-        answers.extend(answer_for_cluster(args, target, &access, targets.len() > 1, env)?);
+        print_warnings(&answered.warnings, env);
+        match args.question.format {
+            OutputFormat::Json => documents.extend(to_json(&answered, &question, target, env)),
+            OutputFormat::Text => {
+                let label = (targets.len() > 1).then_some(target.label.as_str());
+                print_answers(&answered, &question, target, (args.explain, label), env);
+            }
+        }
     }
     if args.question.format == OutputFormat::Json {
-        print_json(&AnswersDocument::new(answers), env)?;
+        print_json(&AnswersDocument::new(documents), env)?;
     }
     let exit = if is_answered { Exit::Success } else { Exit::NotAnswered };
     Ok(finish(exit, Exit::NotAnswered, error, env))
 }
 
-/// Prints the answers for one cluster, or returns them if the output is JSON.
-fn answer_for_cluster(
-    args: &WhoCanArgs,
+fn to_json(
+    answered: &WhoCanAnswers<'_>,
+    question: &WhoCanRequest<'_>,
     target: &QuestionTarget,
-    access: &AccessView<'_>,
-    has_several_clusters: bool,
-    env: &mut Env,
-) -> Result<Vec<AnswerJson>, CommandError> {
-    let renderer = QueryRenderer {
-        cluster: &target.label,
-        cluster_name: target.name.as_deref(),
-        state: &target.state,
-        policy_index: &target.policy_index,
-        style: env.stdout_style(),
-        width: env.out_width(),
-    };
-    let mut warnings = state_warnings(access);
-    warnings.extend(access.dangling_warnings(None));
-    let to_json = |warnings: &[Diagnostic]| DiagnosticJson::all(warnings, &SourceMap::default());
-    let is_json = args.question.format == OutputFormat::Json;
-    let mut answers = Vec::new();
-    let mut texts = Vec::new();
-    match &args.resource {
-        None => {
-            let paths = all_escalation_paths(access);
-            if is_json {
-                let answer = EscalationsAnswerJson::new(&paths, renderer.cluster(), to_json(&warnings));
-                answers.push(AnswerJson::Escalations(answer));
-            } else {
-                texts.push(query_answers::render_escalations(&paths, &renderer));
-            }
+    env: &Env,
+) -> Vec<AnswerJson> {
+    let renderer = query_renderer(target, env);
+    let warnings = || DiagnosticJson::all(&answered.warnings, &SourceMap::default());
+    match &answered.found {
+        WhoCanFound::Escalations(paths) => {
+            vec![AnswerJson::Escalations(EscalationsAnswerJson::new(paths, renderer.cluster(), warnings()))]
         }
-        Some(resource) => {
-            let requests = parse_questions(target, &args.verb, resource, args.subresource.as_deref())?;
-            let filter = match &args.namespace {
-                Some(namespace) => NamespaceFilter::Only(namespace.clone()),
-                None if args.cluster_wide => NamespaceFilter::ClusterWide,
-                None => NamespaceFilter::Any,
-            };
-            warnings.extend(requests.iter().filter_map(|request| name_warning(target, request)));
-            for request in &requests {
-                let result = access.who_can_somewhere(request, &filter);
+        WhoCanFound::Requests(results) => results
+            .iter()
+            .map(|(request, result)| {
                 let question = WhoCanQuestion {
-                    text: query_answers::describe_question(request, &filter, &target.state.resources),
+                    text: query_answers::describe_question(request, &question.filter, &target.state.resources),
                     request,
-                    filter: &filter,
+                    filter: &question.filter,
                 };
-                if is_json {
-                    let warnings = to_json(&warnings);
-                    let answer = WhoCanAnswerJson::new(&question, &result, renderer.cluster(), warnings);
-                    answers.push(AnswerJson::WhoCan(answer));
-                } else {
-                    texts.push(query_answers::render_who_can(&question, &result, args.explain, &renderer));
-                }
-            }
-        }
+                AnswerJson::WhoCan(WhoCanAnswerJson::new(&question, result, renderer.cluster(), warnings()))
+            })
+            .collect(),
     }
-    print_warnings(&warnings, env);
+}
+
+fn print_answers(
+    answered: &WhoCanAnswers<'_>,
+    question: &WhoCanRequest<'_>,
+    target: &QuestionTarget,
+    (explain, label): (bool, Option<&str>),
+    env: &mut Env,
+) {
+    let renderer = query_renderer(target, env);
+    let texts: Vec<_> = match &answered.found {
+        WhoCanFound::Escalations(paths) => vec![query_answers::render_escalations(paths, &renderer)],
+        WhoCanFound::Requests(results) => results
+            .iter()
+            .map(|(request, result)| {
+                let question = WhoCanQuestion {
+                    text: query_answers::describe_question(request, &question.filter, &target.state.resources),
+                    request,
+                    filter: &question.filter,
+                };
+                query_answers::render_who_can(&question, result, explain, &renderer)
+            })
+            .collect(),
+    };
     for (number, text) in texts.iter().enumerate() {
         if number > 0 {
             env.print("");
         }
-        if has_several_clusters {
-            env.print(&target.label);
+        if let Some(label) = label {
+            env.print(label);
         }
         env.print_text(text);
     }
-    Ok(answers)
 }

@@ -1,4 +1,4 @@
-//! `rolecall whoami`: the user that the cluster authenticates the caller as.
+//! `rolecall whoami`: the IAM identity of the caller, the user that the cluster makes of it, and what it may do.
 
 use super::args::{OutputFormat, WhoamiArgs};
 use super::env::Env;
@@ -6,11 +6,13 @@ use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
+use crate::access::{EntryRef, Request};
+use crate::aws::ClusterAuthMode;
 use crate::cluster::UserInfo;
-use crate::ops::{CommandError, whoami};
+use crate::ops::{CallerReport, CommandError, EntryOrigin, whoami};
 use crate::render::terminal_text::TerminalText;
 use crate::render::text_util::escape_control;
-use crate::report::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
+use crate::report::{IamIdentityJson, MappedByJson, UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 
 pub(crate) fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let path = args.target.policy.clone().or_else(|| find_policy(env));
@@ -21,33 +23,98 @@ pub(crate) fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, CommandError
     let answers = whoami(&targets, &context)?;
     match args.format {
         OutputFormat::Json => {
-            let user_info = |UserInfo { username, groups, uid: _, extra }| UserInfoJson { username, groups, extra };
-            let clusters = answers
-                .into_iter()
-                .map(|(cluster, caller)| WhoamiClusterJson { cluster, user_info: caller.map(user_info) });
-            print_json(&WhoamiDocument::new(clusters.collect()), env)?;
+            print_json(&WhoamiDocument::new(answers.into_iter().map(to_json).collect()), env)?;
         }
         OutputFormat::Text => {
-            for (label, caller) in &answers {
-                env.print_text(&format_user(label, caller.as_ref()));
+            for answer in &answers {
+                env.print_text(&format_caller(answer));
             }
         }
     }
     Ok(Exit::Success)
 }
 
-fn format_user(label: &str, caller: Option<&UserInfo>) -> TerminalText {
+fn to_json(report: CallerReport) -> WhoamiClusterJson {
+    let CallerReport { label, iam, user, entry, auth_mode, denied_for_plan, denied_for_apply } = report;
+    let iam_identity = iam.map(|iam| IamIdentityJson {
+        canonical_arn: iam.canonical_arn(),
+        session: iam.session_name().map(str::to_owned),
+        account: iam.account.to_string(),
+        arn: iam.arn,
+        user_id: iam.user_id,
+    });
+    let texts = |requests: Vec<Request>| requests.iter().map(ToString::to_string).collect();
+    WhoamiClusterJson {
+        cluster: label,
+        iam_identity,
+        user_info: user.map(|UserInfo { username, groups, uid: _, extra }| UserInfoJson { username, groups, extra }),
+        mapped_by: match entry {
+            EntryOrigin::AwsAuth(EntryRef { section, index: _, line, principal }) => {
+                MappedByJson::AwsAuth { section: section.key(), principal, line }
+            }
+            EntryOrigin::NotInAwsAuth => MappedByJson::NotInAwsAuth,
+            EntryOrigin::Unknown => MappedByJson::Unknown,
+            EntryOrigin::NotIam => MappedByJson::NotIam,
+        },
+        authentication_mode: auth_mode.map(|mode| mode.as_str().to_owned()),
+        denied_for_plan: denied_for_plan.map(texts),
+        denied_for_apply: denied_for_apply.map(texts),
+    }
+}
+
+fn format_caller(report: &CallerReport) -> TerminalText {
+    let CallerReport { label, iam, user, entry, auth_mode, denied_for_plan, denied_for_apply } = report;
     let mut out = TerminalText::from_line(label);
-    let Some(UserInfo { username, groups, uid: _, extra }) = caller else {
+    let Some(UserInfo { username, groups, uid: _, extra }) = user else {
         out.line("  no user: a snapshot has no caller");
         return out;
     };
-    out.line(&format!("  username  {}", escape_control(username)));
-    out.line(&format!("  groups    {}", escape_control(&groups.join(", "))));
-    for name in ["canonicalArn", "arn"] {
-        if let Some(values) = extra.get(name) {
-            out.line(&format!("  {name:<8}  {}", escape_control(&values.join(", "))));
+    let mut line = |name: &str, value: &str| out.line(&format!("  {name:<12}  {}", escape_control(value)));
+    line("username", username);
+    line("groups", &groups.join(", "));
+    match iam {
+        Some(iam) => {
+            line("canonicalArn", &iam.canonical_arn().unwrap_or_default());
+            line("arn", &iam.arn);
+            line("account", &iam.account.to_string());
+            if let Some(session) = iam.session_name() {
+                line("session", session);
+            }
+        }
+        None => {
+            for name in ["canonicalArn", "arn"] {
+                if let Some(values) = extra.get(name) {
+                    line(name, &values.join(", "));
+                }
+            }
         }
     }
+    match entry {
+        EntryOrigin::AwsAuth(entry) => {
+            let may_be_overridden = auth_mode.as_ref().is_some_and(|mode| *mode != ClusterAuthMode::ConfigMap);
+            let unless = if may_be_overridden { ", unless it has an access entry" } else { "" };
+            line("mapped by", &format!("{entry}{unless}"));
+        }
+        EntryOrigin::NotInAwsAuth => {
+            line("mapped by", "no entry of aws-auth: an access entry, or the creator of the cluster");
+        }
+        EntryOrigin::Unknown => line("mapped by", "unknown: you may not read aws-auth, or several entries match"),
+        EntryOrigin::NotIam => {}
+    }
+    if let Some(mode) = auth_mode {
+        line("mode", mode.as_str());
+    }
+    line("may plan", &permission_text(denied_for_plan.as_deref()));
+    line("may apply", &permission_text(denied_for_apply.as_deref()));
     out
+}
+
+/// `no: denied to patch configmaps named aws-auth in kube-system, and 3 more`.
+fn permission_text(denied: Option<&[Request]>) -> String {
+    match denied {
+        None => "unknown: the cluster does not answer access reviews".to_owned(),
+        Some([]) => "yes".to_owned(),
+        Some([first]) => format!("no: denied to {first}"),
+        Some([first, others @ ..]) => format!("no: denied to {first}, and {} more", others.len()),
+    }
 }

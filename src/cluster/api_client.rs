@@ -5,7 +5,6 @@
 
 #![expect(clippy::disallowed_types, reason = "the only module that uses the HTTP client")]
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,18 +16,18 @@ use kube::{Client, Config};
 use prost::Message as _;
 use serde_json::Value;
 
-use super::ClusterError;
 use super::connection_log::ConnectionEvent;
-use super::credentials::resolve_credentials;
+use super::credentials::{CredentialSource, resolve_credentials};
+use super::eks::caller_of_refused_token;
 use super::files::with_file_timeout;
 use super::kubeconfig::{describe_io_error, kubeconfig_error};
 use super::protobuf;
 use super::response_body::{ReceivedBody, ResponseSize, check_headers, read_body};
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
-use super::safe_errors::{
-    Secrets, describe_auth_error, describe_connection_error, describe_json_error, describe_tls_setup_error,
-};
+use super::safe_errors::{Secrets, describe_auth_error, describe_json_error, describe_tls_setup_error};
 use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
+use super::{ClusterError, ServerOrigin};
+use crate::transport::{connection_timed_out, describe_connection_error, is_connect_error};
 
 /// The minimum time that an attempt has in addition to its connection, so that a connection that times out is reported as
 /// the cause.
@@ -47,6 +46,8 @@ const CONTENT_TYPE_MERGE_PATCH: &str = "application/merge-patch+json";
 pub(crate) struct ApiClient {
     /// With the credential plugin, if there is one.
     config: Config,
+    credentials: CredentialSource,
+    origin: ServerOrigin,
     current: Mutex<CurrentClient>,
     server: String,
     settings: ConnectionSettings,
@@ -60,6 +61,8 @@ struct CurrentClient {
     generation: usize,
     /// Whether the API server has accepted the credentials for at least one request.
     was_accepted: Arc<AtomicBool>,
+    /// When the credentials have to be renewed, if that is known.
+    renew_at: Option<Instant>,
 }
 
 /// Which response a request accepts.
@@ -203,7 +206,12 @@ pub(super) fn shorten(text: &str) -> String {
 
 impl ApiClient {
     /// Prepares a connection and gets credentials. No request is sent yet.
-    pub(crate) async fn new(mut config: Config, settings: ConnectionSettings) -> Result<Self, ClusterError> {
+    pub(super) async fn new(
+        mut config: Config,
+        credentials: CredentialSource,
+        origin: ServerOrigin,
+        settings: ConnectionSettings,
+    ) -> Result<Self, ClusterError> {
         config.default_retry = false;
         config.connect_timeout = Some(settings.timeouts.connect);
         // A whole attempt has its own timeout, which can be longer than the client's timeouts for its parts.
@@ -215,20 +223,21 @@ impl ApiClient {
             // The URL can contain a user and a password, which must not be printed.
             config.cluster_url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or(""))
         );
-        let (client, secrets) = build_client(&config, &server, &settings).await?;
-        let current =
-            Mutex::new(CurrentClient { client, secrets, generation: FIRST_GENERATION, was_accepted: Arc::default() });
-        Ok(Self { config, current, server, settings })
+        let current = build_client(&config, &credentials, (&server, origin), &settings).await?;
+        Ok(Self { config, credentials, origin, current: Mutex::new(current), server, settings })
     }
 
     /// Returns a new connection to the same server, with new credentials.
     pub(super) async fn reconnect(&self) -> Result<Self, ClusterError> {
-        Self::new(self.config.clone(), self.settings.clone()).await
+        Self::new(self.config.clone(), self.credentials.clone(), self.origin, self.settings.clone()).await
     }
 
-    /// Returns whether a credential plugin provides the credentials, and so can provide new ones.
-    pub(super) fn has_exec_plugin(&self) -> bool {
-        self.config.auth_info.exec.is_some()
+    /// Returns whether the credentials are tokens that rolecall or a credential plugin makes, so that there can be new ones.
+    pub(super) fn can_renew_token(&self) -> bool {
+        match self.credentials {
+            CredentialSource::Eks(_) => true,
+            CredentialSource::Kubeconfig => self.config.auth_info.exec.is_some(),
+        }
     }
 
     pub(super) fn settings(&self) -> &ConnectionSettings {
@@ -240,11 +249,30 @@ impl ApiClient {
     async fn renew_credentials(&self, failed_generation: usize) -> Result<(), ClusterError> {
         let mut current = self.current.lock().await;
         if current.generation == failed_generation {
-            let (client, secrets) = build_client(&self.config, &self.server, &self.settings).await?;
-            *current =
-                CurrentClient { client, secrets, generation: failed_generation + 1, was_accepted: Arc::default() };
+            let origin = (self.server.as_str(), self.origin);
+            let renewed = build_client(&self.config, &self.credentials, origin, &self.settings).await?;
+            *current = CurrentClient { generation: failed_generation + 1, ..renewed };
         }
         Ok(())
+    }
+
+    /// Returns the client with credentials that have not ended.
+    async fn current_client(&self) -> Result<CurrentClient, ClusterError> {
+        let current = self.current.lock().await.clone();
+        if current.renew_at.is_none_or(|time| Instant::now() < time) {
+            return Ok(current);
+        }
+        self.renew_credentials(current.generation).await?;
+        Ok(self.current.lock().await.clone())
+    }
+
+    /// Returns the error for credentials that were refused twice.
+    async fn unauthorized(&self, why: String) -> Result<ClusterError, ClusterError> {
+        let caller = match &self.credentials {
+            CredentialSource::Eks(source) => caller_of_refused_token(source).await?,
+            CredentialSource::Kubeconfig => None,
+        };
+        Ok(ClusterError::Unauthorized { server: self.server.clone(), why, caller })
     }
 
     /// Sends a request, and retries transient failures.
@@ -274,7 +302,7 @@ impl ApiClient {
         let mut tries = 0;
         loop {
             tries += 1;
-            let current = self.current.lock().await.clone();
+            let current = self.current_client().await?;
             let result = self.send_and_log(&current.client, request, accept).await;
             if result.as_ref().is_ok_and(|(status, _, _)| *status != 401) {
                 current.was_accepted.store(true, Ordering::Relaxed);
@@ -284,13 +312,14 @@ impl ApiClient {
             match result {
                 Ok((401, _, _)) if !renewed && is_renewable => {
                     renewed = true;
+                    self.credentials.prepare_renewal().await;
                     self.renew_credentials(current.generation).await?;
                 }
                 Ok((401, _, bytes)) => {
                     let response =
                         ApiResponse { status: 401, body: bytes, may_have_been_applied, secrets: current.secrets };
                     let why = response.parse_status().message;
-                    return Err(ClusterError::Unauthorized { server: self.server.clone(), why });
+                    return Err(self.unauthorized(why).await?);
                 }
                 Ok((status, retry_after, _)) if is_retryable(status) && tries < MAX_TRIES => {
                     may_have_been_applied |= is_outcome_unknown(status);
@@ -314,7 +343,9 @@ impl ApiClient {
                     may_have_been_applied = true;
                     timed_out = true;
                 }
-                Err(error) => return Err(error.into_cluster_error(&self.server, &request.operation)),
+                Err(error) => {
+                    return Err(error.into_cluster_error((&self.server, self.origin), &request.operation));
+                }
             }
         }
     }
@@ -369,7 +400,7 @@ impl ApiClient {
                 if connection_timed_out(&error) && started.elapsed() >= connect {
                     return SendError::TimedOut { connected: false, after: connect };
                 }
-                classify_error(error, &self.server)
+                classify_error(error, (&self.server, self.origin))
             })?;
             let status = response.status().as_u16();
             let retry_after =
@@ -384,27 +415,28 @@ impl ApiClient {
     }
 }
 
-/// Returns a client, and the credentials that it sends.
+/// Returns a client of the first generation, with the credentials that it sends.
 async fn build_client(
     config: &Config,
-    server: &str,
+    credentials: &CredentialSource,
+    (server, origin): (&str, ServerOrigin),
     settings: &ConnectionSettings,
-) -> Result<(Client, Arc<Secrets>), ClusterError> {
-    let config = resolve_credentials(config.clone(), settings).await?;
-    let secrets = Secrets::from_auth_info(&config.auth_info);
+) -> Result<CurrentClient, ClusterError> {
+    let (config, renew_at) = resolve_credentials(config.clone(), credentials, settings).await?;
+    let secrets = Arc::new(Secrets::from_auth_info(&config.auth_info));
     let owned_server = server.to_owned();
     // Reads the files of the client certificate.
     let client = with_file_timeout("the files of the kubeconfig user", settings, move || {
-        Client::try_from(config)
-            .map_err(|error| classify_error(error, &owned_server).into_cluster_error(&owned_server, "connect"))
+        let server = (owned_server.as_str(), origin);
+        Client::try_from(config).map_err(|error| classify_error(error, server).into_cluster_error(server, "connect"))
     })
     .await?;
-    Ok((client, Arc::new(secrets)))
+    Ok(CurrentClient { client, secrets, generation: FIRST_GENERATION, was_accepted: Arc::default(), renew_at })
 }
 
 impl SendError {
     /// `operation` is what the request does, such as `list roles`.
-    fn into_cluster_error(self, server: &str, operation: &str) -> ClusterError {
+    fn into_cluster_error(self, (server, origin): (&str, ServerOrigin), operation: &str) -> ClusterError {
         match self {
             Self::TimedOut { connected, after } => {
                 let what = if connected {
@@ -415,14 +447,14 @@ impl SendError {
                 ClusterError::TimedOut { what, after, sent: connected, limit: TimeLimit::Request }
             }
             Self::NotConnected(why) | Self::Interrupted(why) => {
-                ClusterError::Unreachable { server: server.to_owned(), why }
+                ClusterError::Unreachable { server: server.to_owned(), why, origin }
             }
             Self::Fatal(error) => error,
         }
     }
 }
 
-fn classify_error(error: kube::Error, server: &str) -> SendError {
+fn classify_error(error: kube::Error, (server, origin): (&str, ServerOrigin)) -> SendError {
     match error {
         kube::Error::InferKubeconfig(error) => SendError::Fatal(kubeconfig_error(&error)),
         kube::Error::Auth(error) => SendError::Fatal(credentials_error(&error)),
@@ -431,36 +463,13 @@ fn classify_error(error: kube::Error, server: &str) -> SendError {
         }
         kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
             let why = "the proxy is neither an HTTP nor a SOCKS5 proxy".to_owned();
-            SendError::Fatal(ClusterError::Unreachable { server: server.to_owned(), why })
+            SendError::Fatal(ClusterError::Unreachable { server: server.to_owned(), why, origin })
         }
         other => {
             let message = describe_connection_error(&other);
             if is_connect_error(&other) { SendError::NotConnected(message) } else { SendError::Interrupted(message) }
         }
     }
-}
-
-/// Returns whether the connection attempt timed out.
-fn connection_timed_out(error: &kube::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut timed_out = false;
-    while let Some(cause) = next {
-        timed_out |= cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::TimedOut);
-        next = cause.source();
-    }
-    timed_out && is_connect_error(error)
-}
-
-/// Returns whether the connection failed: an unknown host, a closed port, or an untrusted certificate.
-pub(crate) fn is_connect_error(error: &kube::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(cause) = next {
-        if let Some(error) = cause.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        next = cause.source();
-    }
-    false
 }
 
 fn credentials_error(error: &AuthError) -> ClusterError {

@@ -1,13 +1,16 @@
 //! What is true of every kubeconfig, snapshot and protobuf frame. [`crate::fuzz`] calls this with arbitrary input.
 
+use std::collections::BTreeMap;
+
 use kube::config::Kubeconfig;
 use prost::Message;
 use prost::bytes::Bytes;
 use serde_json::Value;
 
-use super::kubeconfig::{ContextSelector, context_config, parse_error};
+use super::kubeconfig::{context_config, parse_error};
 use super::protobuf::{ProtobufObject, decode_envelope, decode_list};
 use super::snapshot::{STDIN, SnapshotCluster, SnapshotNamedBy};
+use super::token_command::parse_token_command;
 use super::{ClusterError, ReadCluster as _, WriteCluster as _, WriteOutcome};
 use crate::diagnostic::SourceMap;
 use crate::names::ObjectKey;
@@ -29,7 +32,7 @@ fn check_error(error: &ClusterError) -> Result<(), String> {
     check_diagnostics(&[error.to_diagnostic()], &SourceMap::default())
 }
 
-/// Loads the current context, and that of an EKS cluster.
+/// Loads the current context, and another one.
 ///
 /// # Errors
 /// The property that does not hold: an error does not quote a credential.
@@ -45,20 +48,31 @@ pub(crate) async fn check_kubeconfig(text: &str) -> Result<(), String> {
     if names.iter().any(|name| name.starts_with("/dev") || name.starts_with("/proc")) {
         return Ok(());
     }
-    let eks = ContextSelector::Eks { name: "prod".to_owned(), region: "eu-west-1".to_owned(), account: None };
-    for selector in [ContextSelector::Current, ContextSelector::Named("prod".to_owned()), eks] {
-        let Err(error) = context_config(kubeconfig.clone(), &selector).await else {
-            continue;
+    for name in [None, Some("prod")] {
+        let (config, _) = match context_config(kubeconfig.clone(), name, &BTreeMap::new()).await {
+            Ok(config) => config,
+            Err(error) => {
+                check_quotes(&error, &secrets, &names)?;
+                continue;
+            }
         };
-        check_error(&error)?;
-        let message = format!("{error} {:?}", error.help());
-        let is_quoted = |secret: &&String| message.contains(secret.as_str());
-        let is_secret = |secret: &&String| !names.iter().any(|name| name.contains(secret.as_str()));
-        if let Some(secret) = secrets.iter().filter(is_secret).find(is_quoted) {
-            return Err(format!("an error quotes the credential {secret:?}: {message}"));
-        }
+        // Whatever the arguments of the plugin are, there is no panic.
+        drop(config.auth_info.exec.as_ref().and_then(|exec| parse_token_command(exec, &config.cluster_url)));
     }
     Ok(())
+}
+
+/// # Errors
+/// If the error quotes a credential.
+fn check_quotes(error: &ClusterError, secrets: &[String], names: &[String]) -> Result<(), String> {
+    check_error(error)?;
+    let message = format!("{error} {:?}", error.help());
+    let is_quoted = |secret: &&String| message.contains(secret.as_str());
+    let is_secret = |secret: &&String| !names.iter().any(|name| name.contains(secret.as_str()));
+    match secrets.iter().filter(is_secret).find(is_quoted) {
+        Some(secret) => Err(format!("an error quotes the credential {secret:?}: {message}")),
+        None => Ok(()),
+    }
 }
 
 fn collect_strings(value: &Value, is_secret: bool, secrets: &mut Vec<String>, names: &mut Vec<String>) {

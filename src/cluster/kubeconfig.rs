@@ -1,31 +1,51 @@
 //! Selects the cluster: by a context of the kubeconfig, by the name of an EKS cluster, or the cluster that this process
-//! runs in as a pod. The result is the configuration of a connection.
+//! runs in as a pod. The result is the configuration of a connection for those that are in the kubeconfig.
 //!
 //! This module only reads files. It sends no request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError, NamedContext};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError, LoadDataError};
 
 use super::ClusterError;
 use super::files::{read_kubeconfig, with_file_timeout};
 use super::kubeconfig_fields::check_fields;
 use super::settings::ConnectionSettings;
+use crate::aws::AwsSettings;
 use crate::diagnostic::closest_match;
+use crate::transport::bypasses_proxy;
 
-/// How the context is selected.
+/// How the cluster is selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContextSelector {
     /// The current context of the kubeconfig. Without a kubeconfig, the service account of the pod.
     Current,
+    /// A context of the kubeconfig.
     Named(String),
-    Eks {
-        name: String,
-        region: String,
-        account: Option<String>,
-    },
+    /// An EKS cluster, which needs no kubeconfig.
+    Eks(EksTarget),
+}
+
+/// An EKS cluster and the AWS credentials for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EksTarget {
+    pub(crate) name: String,
+    /// The account that the cluster must be in.
+    pub(crate) account: Option<String>,
+    /// The region is that of the AWS configuration, if it has none.
+    pub(crate) aws: AwsSettings,
+}
+
+impl EksTarget {
+    /// `eks eu-west-1/prod`.
+    pub(crate) fn describe(&self) -> String {
+        match &self.aws.region {
+            Some(region) => format!("eks {region}/{}", self.name),
+            None => format!("eks {}", self.name),
+        }
+    }
 }
 
 /// Where the kubeconfig is read from.
@@ -34,47 +54,46 @@ pub(crate) struct KubeconfigSource {
     /// The value of `--kubeconfig`, which takes precedence over the environment.
     pub(crate) file: Option<PathBuf>,
     pub(crate) env: BTreeMap<String, String>,
+    /// Whether the credential plugin of a user runs although rolecall could make the token.
+    pub(crate) use_exec_plugin: bool,
 }
 
-/// Returns the configuration of a connection, and the name of the context that it is made from.
+/// Returns the configuration of a connection, and the name of the context that it is made from: the given one, or the
+/// current one.
 pub(crate) async fn load_context(
-    selector: &ContextSelector,
+    name: Option<&str>,
     source: &KubeconfigSource,
     settings: &ConnectionSettings,
 ) -> Result<(Config, String), ClusterError> {
-    let (selector, source) = (selector.clone(), source.clone());
+    let (name, source) = (name.map(str::to_owned), source.clone());
     let runtime = tokio::runtime::Handle::current();
-    let load = move || runtime.block_on(load_context_blocking(&selector, &source));
+    let load = move || runtime.block_on(load_context_blocking(name.as_deref(), &source));
     with_file_timeout("the kubeconfig and the files that it names", settings, load).await
 }
 
 /// Reads the files in the current thread.
 async fn load_context_blocking(
-    selector: &ContextSelector,
+    name: Option<&str>,
     source: &KubeconfigSource,
 ) -> Result<(Config, String), ClusterError> {
     let Some(kubeconfig) = read_merged(source)? else {
-        return load_in_cluster_config(selector, source);
+        return load_in_cluster_config(name, source);
     };
-    context_config(kubeconfig, selector).await
+    context_config(kubeconfig, name, &source.env).await
 }
 
 /// Returns the configuration of a connection, and the name of the context that it is made from.
 pub(super) async fn context_config(
     kubeconfig: Kubeconfig,
-    selector: &ContextSelector,
+    name: Option<&str>,
+    vars: &BTreeMap<String, String>,
 ) -> Result<(Config, String), ClusterError> {
-    let context = match selector {
-        ContextSelector::Current => {
-            kubeconfig.current_context.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
-                let why = "it has no `current-context`, and no context was selected".to_owned();
-                ClusterError::InvalidKubeconfig { why }
-            })?
-        }
-        ContextSelector::Named(name) => name.clone(),
-        ContextSelector::Eks { name, region, account } => {
-            find_eks_context(&kubeconfig, name, region, account.as_deref())?
-        }
+    let context = match name {
+        Some(name) => name.to_owned(),
+        None => kubeconfig.current_context.clone().filter(|name| !name.is_empty()).ok_or_else(|| {
+            let why = "it has no `current-context`, and no context was selected".to_owned();
+            ClusterError::InvalidKubeconfig { why }
+        })?,
     };
     let Some(named_context) = kubeconfig.contexts.iter().find(|named| named.name == context) else {
         let names = kubeconfig.contexts.iter().map(|named| named.name.as_str());
@@ -88,18 +107,23 @@ pub(super) async fn context_config(
         return Err(ClusterError::InvalidKubeconfig { why });
     }
     check_fields(&kubeconfig, named_context)?;
+    let cluster = named_context.context.as_ref().map(|inner| inner.cluster.as_str());
+    let cluster = kubeconfig.clusters.iter().find(|named| Some(named.name.as_str()) == cluster);
+    let proxy_url = cluster.and_then(|named| named.cluster.as_ref()?.proxy_url.as_deref());
+    let has_own_proxy = proxy_url.is_some_and(|url| !url.is_empty());
     let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-    let config =
+    let mut config =
         Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| kubeconfig_error(&error))?;
+    // kube 5.0 compares NO_PROXY with the proxy and not with the cluster (`config/file_loader.rs`, `proxy_url`).
+    if !has_own_proxy && bypasses_proxy(&config.cluster_url, vars) {
+        config.proxy_url = None;
+    }
     Ok((config, context))
 }
 
 /// Returns the configuration for the service account of the pod, if there is no kubeconfig.
-fn load_in_cluster_config(
-    selector: &ContextSelector,
-    source: &KubeconfigSource,
-) -> Result<(Config, String), ClusterError> {
-    if *selector != ContextSelector::Current || !source.env.contains_key("KUBERNETES_SERVICE_HOST") {
+fn load_in_cluster_config(name: Option<&str>, source: &KubeconfigSource) -> Result<(Config, String), ClusterError> {
+    if name.is_some() || !source.env.contains_key("KUBERNETES_SERVICE_HOST") {
         let paths: Vec<String> = source.paths().iter().map(|path| path.display().to_string()).collect();
         let why = format!("the file {} does not exist", paths.join(", "));
         return Err(ClusterError::InvalidKubeconfig { why });
@@ -205,107 +229,5 @@ fn describe_load_error(error: &LoadDataError) -> String {
         LoadDataError::DecodeBase64(_) => "it is not valid base64".to_owned(),
         LoadDataError::ReadFile(error, path) => describe_io_error(error, path),
         LoadDataError::NoBase64DataOrFile => "the kubeconfig has neither its data nor its file name".to_owned(),
-    }
-}
-
-/// Returns the context of an EKS cluster, as written by `aws eks update-kubeconfig` or eksctl.
-fn find_eks_context(
-    kubeconfig: &Kubeconfig,
-    name: &str,
-    region: &str,
-    account: Option<&str>,
-) -> Result<String, ClusterError> {
-    let is_match = |context: &NamedContext| {
-        let Some(inner) = &context.context else {
-            return false;
-        };
-        is_eks_cluster_entry(&inner.cluster, name, region, account)
-            || inner.user.as_deref().is_some_and(|user| is_eks_token_command(kubeconfig, user, name, region))
-    };
-    let matches: Vec<&NamedContext> = kubeconfig.contexts.iter().filter(|context| is_match(context)).collect();
-    if let Some(current) = matches.iter().find(|context| Some(&context.name) == kubeconfig.current_context.as_ref()) {
-        return Ok(current.name.clone());
-    }
-    let clusters: BTreeSet<&str> =
-        matches.iter().filter_map(|context| context.context.as_ref()).map(|inner| inner.cluster.as_str()).collect();
-    match matches.as_slice() {
-        [] => Err(ClusterError::EksContextNotFound { name: name.to_owned(), region: region.to_owned() }),
-        [first, ..] if clusters.len() == 1 => Ok(first.name.clone()),
-        several => Err(ClusterError::AmbiguousEksContext {
-            name: name.to_owned(),
-            region: region.to_owned(),
-            contexts: several.iter().map(|context| context.name.clone()).collect(),
-        }),
-    }
-}
-
-/// Returns whether the name of a cluster entry is `arn:aws:eks:eu-west-1:111122223333:cluster/prod`, as written by the
-/// AWS CLI, or `prod.eu-west-1.eksctl.io`, as written by eksctl.
-fn is_eks_cluster_entry(cluster: &str, name: &str, region: &str, account: Option<&str>) -> bool {
-    if cluster == format!("{name}.{region}.eksctl.io") {
-        return true;
-    }
-    let parts: Vec<&str> = cluster.splitn(6, ':').collect();
-    let &["arn", _, "eks", arn_region, arn_account, resource] = parts.as_slice() else {
-        return false;
-    };
-    arn_region == region
-        && resource == format!("cluster/{name}")
-        && account.is_none_or(|account| account == arn_account)
-}
-
-/// Returns whether the user has a credential plugin for this cluster: `aws --region eu-west-1 eks get-token
-/// --cluster-name prod`, or `aws-iam-authenticator token -i prod`.
-fn is_eks_token_command(kubeconfig: &Kubeconfig, user: &str, name: &str, region: &str) -> bool {
-    let auth = kubeconfig.auth_infos.iter().find(|named| named.name == user).and_then(|named| named.auth_info.as_ref());
-    let Some(exec) = auth.and_then(|auth| auth.exec.as_ref()) else {
-        return false;
-    };
-    let args = exec.args.clone().unwrap_or_default();
-    let value_of = |flags: &[&str]| {
-        let position = args.iter().position(|arg| flags.contains(&arg.as_str()))?;
-        args.get(position + 1).map(String::as_str)
-    };
-    value_of(&["--cluster-name", "--cluster-id", "-i"]) == Some(name) && value_of(&["--region"]) == Some(region)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> Kubeconfig {
-        Kubeconfig::from_yaml(text).unwrap()
-    }
-
-    const KUBECONFIG: &str = "
-contexts:
-- { name: one, context: { cluster: 'arn:aws:eks:eu-west-1:111122223333:cluster/prod', user: a } }
-- { name: two, context: { cluster: 'arn:aws:eks:eu-west-1:444455556666:cluster/prod', user: b } }
-- { name: three, context: { cluster: 'stage.eu-west-1.eksctl.io', user: c } }
-- { name: four, context: { cluster: other, user: d } }
-users:
-- name: d
-  user:
-    exec:
-      apiVersion: client.authentication.k8s.io/v1
-      command: aws
-      args: [--region, eu-north-1, eks, get-token, --cluster-name, dev]
-";
-
-    #[test]
-    fn eks_context_is_found_by_arn_eksctl_name_or_token_command() {
-        let kubeconfig = config(KUBECONFIG);
-        let find = |name, region, account| find_eks_context(&kubeconfig, name, region, account);
-        assert_eq!(find("prod", "eu-west-1", Some("444455556666")).unwrap(), "two");
-        assert_eq!(find("stage", "eu-west-1", None).unwrap(), "three");
-        assert_eq!(find("dev", "eu-north-1", None).unwrap(), "four");
-        assert!(matches!(find("prod", "eu-west-1", None), Err(ClusterError::AmbiguousEksContext { .. })));
-        assert!(matches!(find("prod", "us-east-1", None), Err(ClusterError::EksContextNotFound { .. })));
-    }
-
-    #[test]
-    fn current_context_is_preferred_among_several_matches() {
-        let kubeconfig = config(&format!("current-context: two\n{KUBECONFIG}"));
-        assert_eq!(find_eks_context(&kubeconfig, "prod", "eu-west-1", None).unwrap(), "two");
     }
 }

@@ -5,9 +5,11 @@
 pub(crate) mod any;
 pub(crate) mod api_client;
 mod child;
+pub(crate) mod connection;
 pub(crate) mod connection_log;
 mod credentials;
 mod discovery;
+pub(crate) mod eks;
 mod exec_plugin;
 mod files;
 #[cfg(any(test, feature = "fuzz"))]
@@ -29,19 +31,19 @@ pub(crate) mod snapshot;
 mod snapshot_file;
 #[cfg(test)]
 mod tests;
+mod token_command;
 
 use std::time::Duration;
 
-pub(crate) use api_client::is_connect_error;
 pub(crate) use lease::{Lease, LeaseClient};
 pub(crate) use retry::{is_retryable, retry_delay};
 pub(crate) use review::{AccessReviewStatus, CallerCheck, CredentialFreshness};
-pub(crate) use safe_errors::describe_connection_error;
 use serde_json::Value;
 use settings::{TimeLimit, duration_text};
 use thiserror::Error;
 
 use crate::access::{Request, TooManyNestedRoles};
+use crate::aws::AwsError;
 use crate::diagnostic::{Diagnostic, Excerpt, InternalError};
 use crate::files::ContainmentError;
 use crate::guard::NodeSample;
@@ -157,6 +159,40 @@ impl UserInfo {
     }
 }
 
+/// Where the address of an API server comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerOrigin {
+    /// The kubeconfig, or the service account of the pod.
+    Kubeconfig,
+    /// DescribeCluster of EKS.
+    Eks {
+        /// Whether the address can be reached only from the VPC of the cluster.
+        is_private: bool,
+    },
+}
+
+impl ServerOrigin {
+    /// What the user can do if there is no connection.
+    fn help(self, why: &str) -> &'static str {
+        let is_certificate = why.contains("certificate of the server");
+        match self {
+            Self::Kubeconfig if is_certificate => {
+                "the kubeconfig has the certificate authority of another cluster: regenerate it (aws eks update-kubeconfig)"
+            }
+            Self::Kubeconfig => "check the network, the VPN and the server address in the kubeconfig",
+            Self::Eks { .. } if is_certificate => {
+                "something between here and EKS answers in place of the cluster: check HTTPS_PROXY, NO_PROXY and the DNS"
+            }
+            Self::Eks { is_private: true } => {
+                "connect from the VPC of the cluster, such as through a VPN, or enable its public endpoint"
+            }
+            Self::Eks { is_private: false } => {
+                "check the network, HTTPS_PROXY and NO_PROXY, and the public access CIDRs of the cluster"
+            }
+        }
+    }
+}
+
 /// Why a cluster could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum ClusterError {
@@ -164,12 +200,8 @@ pub(crate) enum ClusterError {
     InvalidKubeconfig { why: String },
     #[error("the kubeconfig has no context `{name}`")]
     ContextNotFound { name: String, nearest: Option<String> },
-    #[error("the kubeconfig has no context for the EKS cluster `{name}` in {region}")]
-    EksContextNotFound { name: String, region: String },
-    #[error("the kubeconfig has several contexts for the EKS cluster `{name}` in {region}: {}", contexts.join(", "))]
-    AmbiguousEksContext { name: String, region: String, contexts: Vec<String> },
     #[error("cannot connect to the cluster at {server}: {why}")]
-    Unreachable { server: String, why: String },
+    Unreachable { server: String, why: String, origin: ServerOrigin },
     #[error("{what} timed out after {}", duration_text(*after))]
     TimedOut {
         /// Such as `the request to list roles at https://…`.
@@ -180,7 +212,14 @@ pub(crate) enum ClusterError {
         limit: TimeLimit,
     },
     #[error("the cluster at {server} rejected the credentials")]
-    Unauthorized { server: String, why: String },
+    Unauthorized {
+        server: String,
+        why: String,
+        /// The ARN that STS reports for the credentials, if it was asked.
+        caller: Option<String>,
+    },
+    #[error(transparent)]
+    Aws(Box<AwsError>),
     #[error("the credential plugin failed: {why}")]
     CredentialPlugin { why: String },
     #[error("you are not allowed to {verb} {resource}: {why}")]
@@ -225,11 +264,27 @@ pub(crate) enum ClusterError {
     Internal(#[from] InternalError),
 }
 
+impl From<AwsError> for ClusterError {
+    fn from(error: AwsError) -> Self {
+        match error {
+            AwsError::TimedOut { action, after } => {
+                let what = format!("asking AWS for {action}");
+                Self::TimedOut { what, after, sent: false, limit: TimeLimit::AwsCall }
+            }
+            AwsError::Internal(error) => Self::Internal(error),
+            error => Self::Aws(Box::new(error)),
+        }
+    }
+}
+
 impl ClusterError {
     /// Returns the error with its help, and with the line of a snapshot if it is about one.
     pub(crate) fn to_diagnostic(&self) -> Diagnostic {
         if let Self::Internal(error) = self {
             return error.into();
+        }
+        if let Self::Aws(error) = self {
+            return error.to_diagnostic();
         }
         let mut diagnostic = Diagnostic::error(self.to_string());
         if let Self::InvalidSnapshot { file, line, text, .. } = self {
@@ -242,6 +297,12 @@ impl ClusterError {
         }
         if let Self::SnapshotOfPolicy { why, .. } = self {
             diagnostic = diagnostic.with_because(why.to_string());
+        }
+        if let Self::Unauthorized { caller: Some(caller), .. } = self {
+            diagnostic = diagnostic.with_because(format!("your credentials are valid: you are {caller}"));
+        }
+        if let Self::Unreachable { origin: ServerOrigin::Eks { is_private: true }, .. } = self {
+            diagnostic = diagnostic.with_because("the endpoint of the cluster is private");
         }
         match self.help() {
             Some(help) => diagnostic.with_help(help),
@@ -283,28 +344,25 @@ impl ClusterError {
     /// What the user can do about it.
     pub(crate) fn help(&self) -> Option<String> {
         Some(match self {
-            Self::InvalidKubeconfig { .. } => "fix it, select another one with KUBECONFIG or --kubeconfig, or use a snapshot with --snapshot FILE".to_owned(),
+            Self::InvalidKubeconfig { .. } => {
+                "fix it, select another one with KUBECONFIG or --kubeconfig, or use a snapshot with --snapshot FILE"
+                    .to_owned()
+            }
             Self::ContextNotFound { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
-            Self::ContextNotFound { nearest: None, .. } => "run `kubectl config get-contexts` to list the contexts".to_owned(),
-            Self::EksContextNotFound { name, region } => {
-                format!("run `aws eks update-kubeconfig --name {name} --region {region}` to create one")
+            Self::ContextNotFound { nearest: None, .. } => {
+                "run `kubectl config get-contexts` to list the contexts".to_owned()
             }
-            Self::AmbiguousEksContext { .. } => {
-                "set `account` of the cluster in the policy, or use `context = \"…\"` instead of `eks`".to_owned()
-            }
-            Self::Unreachable { why, .. } if why.contains("certificate of the server") => {
-                "the kubeconfig has the certificate authority of another cluster: regenerate it (aws eks update-kubeconfig)".to_owned()
-            }
-            Self::Unreachable { .. } => "check the network, the VPN and the server address in the kubeconfig".to_owned(),
+            Self::Unreachable { why, origin, .. } => origin.help(why).to_owned(),
             Self::TimedOut { after, limit, .. } => {
                 let check = match limit {
                     TimeLimit::Plugin => "run the plugin manually (the `exec` entry of the kubeconfig user)",
                     TimeLimit::Request | TimeLimit::Observation => {
                         "check the network, the VPN and the server address in the kubeconfig"
                     }
+                    TimeLimit::AwsCall => "check the network, HTTPS_PROXY and NO_PROXY",
                 };
                 let flag = match limit {
-                    TimeLimit::Request | TimeLimit::Plugin => "--request-timeout",
+                    TimeLimit::Request | TimeLimit::Plugin | TimeLimit::AwsCall => "--request-timeout",
                     TimeLimit::Observation => "--timeout",
                 };
                 format!("{check}; to wait longer, pass {flag} {}", duration_text(after.saturating_mul(2)))
@@ -316,19 +374,25 @@ impl ClusterError {
                 "check that the server address in the kubeconfig is that of the cluster; if it is, pass --max-response {}",
                 (limit >> 20).saturating_mul(2).max(1)
             ),
-            Self::Unauthorized { .. } => {
-                "renew your credentials (aws sso login); if they are valid, aws-auth has no entry for your identity".to_owned()
+            Self::Unauthorized { caller: Some(_), .. } => {
+                "ask for an entry in aws-auth or an access entry for this identity, or use another one".to_owned()
             }
-            Self::CredentialPlugin { .. } => "run the command manually: it is the `exec` entry of the kubeconfig user".to_owned(),
+            Self::Unauthorized { .. } => {
+                "renew your credentials (aws sso login); if they are valid, aws-auth has no entry for your identity"
+                    .to_owned()
+            }
+            Self::CredentialPlugin { .. } => {
+                "run the command manually: it is the `exec` entry of the kubeconfig user".to_owned()
+            }
             Self::Forbidden { verb, .. } if ["create", "patch", "delete"].contains(&verb.as_str()) => {
                 "run `rolecall permissions` to print the roles that apply needs".to_owned()
             }
             Self::Forbidden { .. } => {
                 "run `rolecall permissions --for plan` to print the role that reading needs".to_owned()
             }
-            Self::Rejected { refusal: WriteError::Conflict | WriteError::NotFound | WriteError::AlreadyExists, .. } => {
-                "plan again: the object has changed since the plan was made".to_owned()
-            }
+            Self::Rejected {
+                refusal: WriteError::Conflict | WriteError::NotFound | WriteError::AlreadyExists, ..
+            } => "plan again: the object has changed since the plan was made".to_owned(),
             Self::Rejected { refusal: WriteError::NamespaceTerminating(_), .. } => {
                 "remove the namespace from the policy, or wait until it is deleted and create it again".to_owned()
             }
@@ -339,7 +403,9 @@ impl ClusterError {
                 "keep only the roles, the bindings, the namespaces and aws-auth, as `rolecall snapshot` does".to_owned()
             }
             Self::SnapshotTooLong { .. } => "make it shorter, or name it yourself with --snapshot FILE".to_owned(),
-            Self::SnapshotIo { .. } => "run `rolecall snapshot --out FILE` to create a snapshot of a live cluster".to_owned(),
+            Self::SnapshotIo { .. } => {
+                "run `rolecall snapshot --out FILE` to create a snapshot of a live cluster".to_owned()
+            }
             Self::SnapshotOfPolicy { .. } => {
                 "name a .yaml, .yml or .json file in the directory of the policy, or pass --snapshot FILE".to_owned()
             }
@@ -351,7 +417,10 @@ impl ClusterError {
             Self::UnexpectedStatus { status: 429 | 500..=599, .. } => {
                 "the API server, or a proxy in front of it, is overloaded or failing: try again later".to_owned()
             }
-            Self::InvalidSnapshot { .. } => "fix the file, or regenerate it with `rolecall snapshot --out FILE`".to_owned(),
+            Self::InvalidSnapshot { .. } => {
+                "fix the file, or regenerate it with `rolecall snapshot --out FILE`".to_owned()
+            }
+            Self::Aws(error) => return error.help(),
             Self::Rejected { .. }
             | Self::UnexpectedStatus { .. }
             | Self::InvalidResponse { .. }

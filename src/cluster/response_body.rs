@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::ClusterError;
 use super::api_client::{SendError, invalid};
-use super::safe_errors::describe_connection_error;
 use super::settings::ConnectionSettings;
+use crate::transport::describe_connection_error;
 
 /// A response longer than this is received while no other one is, so that several do not fill the memory.
 const LONG_LIST: usize = 4 << 20;

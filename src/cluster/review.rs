@@ -24,7 +24,7 @@ const SELF_SUBJECT_REVIEWS: &str = "/apis/authentication.k8s.io/v1/selfsubjectre
 pub(crate) enum CredentialFreshness {
     /// Those of the connection. The API server may have their identity in its token cache.
     Current,
-    /// New credentials: the credential plugin runs again and returns a token that the API server has not cached.
+    /// New credentials: rolecall makes a token, or the credential plugin runs again, and the API server has not cached it.
     New,
 }
 
@@ -34,8 +34,8 @@ pub(crate) struct CallerCheck {
     pub(crate) user: UserInfo,
     /// For each request, in the order of the requests, whether it is allowed.
     pub(crate) allowed: Vec<bool>,
-    /// Whether the caller may be authenticated through aws-auth: a credential plugin makes its tokens, or its user info
-    /// has an ARN.
+    /// Whether the caller may be authenticated through aws-auth: its tokens are made by rolecall or by a credential plugin, or
+    /// its user info has an ARN.
     pub(crate) may_use_aws_auth: bool,
     /// Whether a check with new credentials proves that aws-auth lets the caller in. A token or certificate that is in
     /// the kubeconfig is never new, and the API server may have cached its identity.
@@ -79,7 +79,7 @@ pub(super) async fn check_caller(
     let user = self_subject_review(client).await?;
     let allowed = self_subject_access_reviews(client, requests).await?;
     let is_iam_key = |key: &String| key.to_lowercase().contains("arn") || key.contains("aws-iam-authenticator");
-    let has_new_credentials = client.has_exec_plugin();
+    let has_new_credentials = client.can_renew_token();
     let may_use_aws_auth = has_new_credentials || user.extra.keys().any(is_iam_key);
     Ok(CallerCheck { user, allowed, may_use_aws_auth, has_new_credentials })
 }

@@ -116,6 +116,8 @@ pub(crate) enum TimeLimit {
     Request,
     /// One run of a credential plugin.
     Plugin,
+    /// A call to AWS, or finding AWS credentials.
+    AwsCall,
     /// Reading a whole cluster.
     Observation,
 }

@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use super::error::ForgeError;
 use crate::cluster::settings::ConnectionSettings;
-use crate::cluster::{describe_connection_error, is_connect_error, is_retryable, retry_delay};
+use crate::cluster::{is_retryable, retry_delay};
 use crate::diagnostic::escape_text;
+use crate::transport::{describe_connection_error, is_connect_error};
 
 /// The maximum number of tries of one request.
 const MAX_TRIES: u32 = 4;
@@ -203,7 +204,7 @@ impl ForgeClient {
             .body(Body::from(body.into_bytes()))
             .map_err(|_| ForgeError::invalid(operation, "the request has characters that HTTP does not allow"))?;
         let unreachable = |error: &(dyn std::error::Error + 'static), sent| {
-            let (server, why) = (self.server.clone(), connection_words(error));
+            let (server, why) = (self.server.clone(), describe_connection_error(error));
             ForgeError::Unreachable { operation, server, why, sent }
         };
         let exchange = async {
@@ -245,15 +246,6 @@ async fn read_within(response: Response<Body>, limit: usize) -> Result<Vec<u8>, 
         }
     }
     Ok(bytes)
-}
-
-/// Returns why there was no response. The words about certificates are those for clusters.
-fn connection_words(error: &(dyn std::error::Error + 'static)) -> String {
-    let words = describe_connection_error(error);
-    match words.strip_suffix("the certificate authority of the kubeconfig") {
-        Some(words) => format!("{words}a certificate authority that this system trusts"),
-        None => words,
-    }
 }
 
 fn is_loopback(host: &str) -> bool {

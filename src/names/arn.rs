@@ -25,6 +25,23 @@ pub(crate) fn partition_for_region(region: &str) -> &'static str {
     }
 }
 
+/// Returns whether a text has the form of an AWS region, such as `eu-west-1`.
+pub(crate) fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_part =
+        |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    parts.len() >= 3
+        && parts.iter().all(is_part)
+        && parts.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Returns whether a text can be the name of an EKS cluster (EKS API 2017-11-01, ClusterName).
+pub(crate) fn is_eks_cluster_name(text: &str) -> bool {
+    text.len() <= 100
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
 /// An AWS account ID: 12 digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccountId(String);

@@ -53,13 +53,13 @@ impl ClusterPlan {
     pub(crate) async fn evaluate(
         connected: ConnectedCluster,
         plan: Plan,
-        (connection, cluster_name): (ClusterConnection, Option<String>),
+        cluster_name: Option<String>,
         policy_index: PolicyIndex,
         comparison: &AccessComparison<'_>,
         facts: ClusterFacts,
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
-        let ConnectedCluster { label, cluster, namespace: _, observer } = connected;
+        let ConnectedCluster { label, cluster, namespace: _, connection, tokens: _, eks: _, observer } = connected;
         let digest = report::digest(&plan)?;
         let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);
         let guard_report = guard::evaluate_guards(&plan, comparison, &facts, allow);

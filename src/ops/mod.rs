@@ -5,6 +5,7 @@
 //! they run is sent to the observer as events.
 
 mod access_report;
+pub(crate) mod answers;
 mod apply_checks;
 mod apply_lock;
 mod apply_result;
@@ -14,6 +15,7 @@ mod cluster_plan;
 mod command_error;
 mod context;
 mod dry_run;
+mod eks_clusters;
 mod guards;
 mod loaded_policy;
 pub(crate) mod missing_permissions;
@@ -37,6 +39,7 @@ pub(crate) use cluster_plan::{ClusterPlan, after_state_error, plan_document};
 pub(crate) use command_error::CommandError;
 pub(crate) use context::{DEFAULT_PARALLEL, OpsContext};
 pub(crate) use dry_run::dry_run_all;
+pub(crate) use eks_clusters::{ClusterScope, list_scopes};
 pub(crate) use loaded_policy::{LoadedPolicy, PolicyFiles};
 pub(crate) use observer::{ClusterTag, EventKind, LeaseState, NoteLevel, Observer, OpsEvent, WorkPhase};
 pub(crate) use plan_clusters::{PlanDepth, PlanSet, PlanSettings, plan_clusters};
@@ -46,8 +49,8 @@ pub(crate) use run_author::RunAuthor;
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) use saved_plan::parse_saved_plan;
 pub(crate) use saved_plan::{SavedPlanFile, SavedPlanSettings, open_saved_plan, parse_plan_document};
-pub(crate) use target::{ClusterConnection, ConnectedCluster, TargetCluster};
-pub(crate) use whoami::whoami;
+pub(crate) use target::{ClusterConnection, ConnectedCluster, KubeconfigFlags, TargetCluster};
+pub(crate) use whoami::{CallerReport, EntryOrigin, whoami};
 
 use crate::diagnostic::Diagnostic;
 

@@ -319,7 +319,7 @@ fn plan_target(
 ) -> Result<ClusterPlan, CommandError> {
     let PlanSettings { depth, allow, aws_auth_diff, unmanaged_admins } = *settings;
     let ObservedCluster { connected, mut state, facts } = observed;
-    let ConnectedCluster { label, cluster, namespace: _, observer } = connected;
+    let ConnectedCluster { label, cluster, namespace: _, connection, tokens: _, eks: _, observer } = connected;
     let declared = loaded.policy.lint.resources.iter().map(|resource| resource.value.clone());
     state.resources = state.resources.with_declared(declared);
     let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, context.now)
@@ -398,7 +398,7 @@ fn plan_target(
         plan,
         aggregated_roles,
         digest,
-        connection: target.connection.clone(),
+        connection,
         cluster_name: target.name.clone(),
         policy_index,
         violations,

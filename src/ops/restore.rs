@@ -1,12 +1,10 @@
 //! Plans the way back to a backup.
 
-use std::path::Path;
-
 use super::cluster_plan::{ClusterPlan, after_state_error};
 use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::guards::read_cluster_facts;
-use super::target::{ClusterConnection, TargetCluster};
+use super::target::{ClusterConnection, KubeconfigFlags, TargetCluster};
 use crate::access::dangling_after;
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::Diagnostic;
@@ -19,8 +17,7 @@ use crate::report::BackupDocument;
 pub(crate) struct RestoreSettings<'a> {
     /// A connection to use instead of the one in the backup.
     pub(crate) connection: Option<ClusterConnection>,
-    /// The value of `--kubeconfig`.
-    pub(crate) kubeconfig: Option<&'a Path>,
+    pub(crate) kubeconfig: KubeconfigFlags<'a>,
     pub(crate) allow: &'a [AllowFlag],
 }
 
@@ -32,7 +29,7 @@ pub(crate) async fn plan_cluster_restore(
     context: &OpsContext,
 ) -> Result<ClusterPlan, CommandError> {
     let connection = settings.connection.unwrap_or_else(|| backup.connection.clone().into());
-    let target = TargetCluster::new(0, backup.name.clone(), connection.clone(), settings.kubeconfig, context);
+    let target = TargetCluster::new(0, backup.name.clone(), connection, settings.kubeconfig, context);
     let reading = async {
         let connected = target.connect().await?;
         let (state, facts) =
@@ -54,6 +51,6 @@ pub(crate) async fn plan_cluster_restore(
     let comparison = AccessComparison::new(&state, &after);
     plan.record_access_changes(&comparison, &policy_index);
     plan.warnings.extend(dangling_after(&state, &after, &plan.policy));
-    let source = (connection, backup.name.clone());
-    ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, settings.allow).await
+    let name = backup.name.clone();
+    ClusterPlan::evaluate(connected, plan, name, policy_index, &comparison, facts, settings.allow).await
 }

@@ -15,7 +15,7 @@ use super::guards::read_cluster_facts;
 use super::observer::WorkPhase;
 use super::parallel::run_clusters;
 use super::same_cluster::{ClusterIdentity, ensure_different_clusters};
-use super::target::{ClusterConnection, TargetCluster};
+use super::target::{ClusterConnection, KubeconfigFlags, TargetCluster};
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::Diagnostic;
 use crate::files;
@@ -47,8 +47,7 @@ pub(crate) struct SavedPlanFile<'a> {
 pub(crate) struct SavedPlanSettings<'a> {
     /// A connection to use instead of the one in the file.
     pub(crate) connection: Option<ClusterConnection>,
-    /// The value of `--kubeconfig`.
-    pub(crate) kubeconfig: Option<&'a Path>,
+    pub(crate) kubeconfig: KubeconfigFlags<'a>,
     pub(crate) allow: &'a [AllowFlag],
 }
 
@@ -133,8 +132,8 @@ async fn open_one(
     // What is shown is computed from the writes, and must be what the file says.
     let affected_subjects = plan.renew_access_changes(&comparison);
     plan.aws_auth_diff = plan.aws_auth_diff.map(|_| aws_auth_diff(comparison.live, comparison.after));
-    let source = (connection, cluster_name);
-    let evaluating = ClusterPlan::evaluate(connected, plan, source, policy_index, &comparison, facts, settings.allow);
+    let name = cluster_name;
+    let evaluating = ClusterPlan::evaluate(connected, plan, name, policy_index, &comparison, facts, settings.allow);
     let cluster_plan = evaluating.await?;
     // A refusal names the guard or invariant, which says more than that the access has changed.
     if affected_subjects.is_empty() || cluster_plan.is_refused() {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::context::OpsContext;
 use super::observer::{ClusterTag, EventKind, Observer};
+use crate::aws::{AssumedRole, AwsSettings, EksCluster, ProfileSelection};
 use crate::cluster::ClusterError;
 use crate::cluster::any::AnyCluster;
-use crate::cluster::api_client::ApiClient;
-use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
-use crate::cluster::live::LiveCluster;
+use crate::cluster::connection::{LiveConnection, connect};
+use crate::cluster::eks::EksTokenSource;
+use crate::cluster::kubeconfig::{ContextSelector, EksTarget, KubeconfigSource};
 use crate::cluster::settings::ConnectionSettings;
 use crate::cluster::snapshot::{STDIN, STDIN_NAME, SnapshotCluster, SnapshotNamedBy};
 use crate::report::{ConnectionJson, EksClusterJson};
@@ -26,9 +27,7 @@ impl From<&ClusterConnection> for ConnectionJson {
         match connection {
             ClusterConnection::Live(ContextSelector::Current) => Self::CurrentContext(true),
             ClusterConnection::Live(ContextSelector::Named(name)) => Self::Context(name.clone()),
-            ClusterConnection::Live(ContextSelector::Eks { name, region, account }) => {
-                Self::Eks(EksClusterJson { name: name.clone(), region: region.clone(), account: account.clone() })
-            }
+            ClusterConnection::Live(ContextSelector::Eks(target)) => Self::Eks(EksClusterJson::from(target)),
             ClusterConnection::Snapshot { files, .. } => Self::Snapshot(files.clone()),
         }
     }
@@ -39,9 +38,7 @@ impl From<ConnectionJson> for ClusterConnection {
         match connection {
             ConnectionJson::CurrentContext(_) => Self::Live(ContextSelector::Current),
             ConnectionJson::Context(name) => Self::Live(ContextSelector::Named(name)),
-            ConnectionJson::Eks(EksClusterJson { name, region, account }) => {
-                Self::Live(ContextSelector::Eks { name, region, account })
-            }
+            ConnectionJson::Eks(cluster) => Self::Live(ContextSelector::Eks(cluster.into())),
             ConnectionJson::Snapshot(files) => {
                 let names = files.iter().map(|file| match file.to_str() {
                     Some(STDIN) => STDIN_NAME.to_owned(),
@@ -51,6 +48,29 @@ impl From<ConnectionJson> for ClusterConnection {
                 Self::Snapshot { files, display_name, named_by: SnapshotNamedBy::SavedFile }
             }
         }
+    }
+}
+
+impl From<&EksTarget> for EksClusterJson {
+    fn from(target: &EksTarget) -> Self {
+        let EksTarget { name, account, aws: AwsSettings { profile, region, role } } = target;
+        Self {
+            name: name.clone(),
+            region: region.clone(),
+            account: account.clone(),
+            profile: profile.as_ref().map(|profile| profile.name().to_owned()),
+            role_arn: role.as_ref().map(|role| role.arn.clone()),
+            external_id: role.as_ref().and_then(|role| role.external_id.clone()),
+        }
+    }
+}
+
+impl From<EksClusterJson> for EksTarget {
+    fn from(cluster: EksClusterJson) -> Self {
+        let EksClusterJson { name, region, account, profile, role_arn, external_id } = cluster;
+        let role = role_arn.map(|arn| AssumedRole { arn, external_id, session_name: None });
+        let aws = AwsSettings { profile: profile.map(ProfileSelection::Explicit), region, role };
+        Self { name, account, aws }
     }
 }
 
@@ -68,6 +88,15 @@ pub(crate) struct TargetCluster {
     stdin: Option<Arc<str>>,
 }
 
+/// The flags about the kubeconfig.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KubeconfigFlags<'a> {
+    /// `--kubeconfig`
+    pub(crate) file: Option<&'a Path>,
+    /// `--use-exec-plugin`
+    pub(crate) use_exec_plugin: bool,
+}
+
 /// A connected cluster and its label.
 pub(crate) struct ConnectedCluster {
     pub(crate) cluster: AnyCluster,
@@ -75,24 +104,31 @@ pub(crate) struct ConnectedCluster {
     pub(crate) label: String,
     /// The default namespace: that of the context, or `default` for a snapshot.
     pub(crate) namespace: String,
+    /// How to connect to this cluster again.
+    pub(crate) connection: ClusterConnection,
+    /// What makes the tokens for an EKS cluster.
+    pub(crate) tokens: Option<Arc<EksTokenSource>>,
+    /// What EKS says about the cluster, if it was selected by its name.
+    pub(crate) eks: Option<EksCluster>,
     /// Receives the events of this cluster.
     pub(crate) observer: Observer,
 }
 
 impl TargetCluster {
-    /// `position` is the number of the cluster among those of the command, and `kubeconfig` the value of `--kubeconfig`.
+    /// `position` is the number of the cluster among those of the command.
     pub(crate) fn new(
         position: usize,
         name: Option<String>,
         connection: ClusterConnection,
-        kubeconfig: Option<&Path>,
+        kubeconfig: KubeconfigFlags<'_>,
         context: &OpsContext,
     ) -> Self {
-        let file = kubeconfig.map(|path| context.cwd.join(path));
-        let kubeconfig = KubeconfigSource { file, env: context.vars.clone() };
+        let KubeconfigFlags { file, use_exec_plugin } = kubeconfig;
+        let file = file.map(|path| context.cwd.join(path));
+        let kubeconfig = KubeconfigSource { file, env: context.vars.clone(), use_exec_plugin };
         let description = match &connection {
             ClusterConnection::Snapshot { display_name, .. } => format!("snapshot {display_name}"),
-            ClusterConnection::Live(ContextSelector::Eks { name, region, .. }) => format!("eks {region}/{name}"),
+            ClusterConnection::Live(ContextSelector::Eks(target)) => target.describe(),
             ClusterConnection::Live(ContextSelector::Named(context)) => format!("context {context}"),
             ClusterConnection::Live(ContextSelector::Current) => "current context".to_owned(),
         };
@@ -109,7 +145,8 @@ impl TargetCluster {
     ) -> Result<T, ClusterError> {
         let name = match (&self.name, &self.connection) {
             (Some(name), _)
-            | (None, ClusterConnection::Live(ContextSelector::Named(name) | ContextSelector::Eks { name, .. })) => {
+            | (None, ClusterConnection::Live(ContextSelector::Named(name)))
+            | (None, ClusterConnection::Live(ContextSelector::Eks(EksTarget { name, .. }))) => {
                 format!("the cluster {name}")
             }
             (None, _) => "the cluster".to_owned(),
@@ -125,31 +162,35 @@ impl TargetCluster {
 
     /// Connects to the live cluster, or reads the snapshot.
     pub(crate) async fn connect(&self) -> Result<ConnectedCluster, ClusterError> {
-        let (cluster, description, namespace) = match &self.connection {
+        let (cluster, description, namespace, connection, (tokens, eks)) = match &self.connection {
             ClusterConnection::Snapshot { files, display_name, named_by } => {
                 let snapshot = SnapshotCluster::open(files, self.stdin.as_deref(), named_by)?;
                 for path in snapshot.paths() {
                     self.settings.inputs.record(&path, "the snapshot");
                 }
-                (AnyCluster::Snapshot(snapshot), format!("snapshot {display_name}"), "default".to_owned())
+                let description = format!("snapshot {display_name}");
+                (
+                    AnyCluster::Snapshot(snapshot),
+                    description,
+                    "default".to_owned(),
+                    self.connection.clone(),
+                    (None, None),
+                )
             }
             ClusterConnection::Live(selector) => {
-                for path in self.kubeconfig.paths() {
-                    self.settings.inputs.record(&path, "the kubeconfig");
+                if !matches!(selector, ContextSelector::Eks(_)) {
+                    for path in self.kubeconfig.paths() {
+                        self.settings.inputs.record(&path, "the kubeconfig");
+                    }
                 }
-                let (config, context) = load_context(selector, &self.kubeconfig, &self.settings).await?;
-                let namespace = config.default_namespace.clone();
-                let live = LiveCluster::new(ApiClient::new(config, self.settings.clone()).await?);
-                let description = match selector {
-                    ContextSelector::Eks { name, region, .. } => format!("eks {region}/{name}"),
-                    ContextSelector::Current | ContextSelector::Named(_) => format!("context {context}"),
-                };
-                (AnyCluster::Live(live), description, namespace)
+                let live = connect(selector, &self.kubeconfig, &self.settings).await?;
+                let LiveConnection { cluster, selector, description, namespace, tokens, eks } = live;
+                (AnyCluster::Live(cluster), description, namespace, ClusterConnection::Live(selector), (tokens, eks))
             }
         };
         let label = to_label(self.name.as_deref(), description);
         let observer = self.observer.with_label(&label);
-        Ok(ConnectedCluster { cluster, label, namespace, observer })
+        Ok(ConnectedCluster { cluster, label, namespace, connection, tokens, eks, observer })
     }
 }
 

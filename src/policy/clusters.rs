@@ -7,11 +7,14 @@ use jiff::SignedDuration;
 
 use super::error::{Diagnostics, PolicyError};
 use super::model::{
-    ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE, GuardSpec, IgnorePattern, Located, MaxRemovals, OwnershipMode,
-    OwnershipSpec,
+    AssumedRoleSpec, ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE, EksClusterSpec, GuardSpec, IgnorePattern,
+    Located, MaxRemovals, OwnershipMode, OwnershipSpec,
 };
 use super::table::PolicyTable;
-use crate::names::{AccountId, Arn, ArnError, ObjectKind, PARTITIONS, WildcardPattern, partition_for_region};
+use crate::names::{
+    AccountId, Arn, ArnError, ObjectKind, PARTITIONS, PrincipalKind, WildcardPattern, is_eks_cluster_name, is_region,
+    partition_for_region,
+};
 
 /// The longest `token-cache`. A longer wait would outlive most credentials.
 const MAX_TOKEN_CACHE: Duration = Duration::from_hours(1);
@@ -61,7 +64,7 @@ fn parse_token_cache(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> 
 /// the cluster, which contains the region.
 fn infer_partition(connection: &ConnectionSpec) -> Option<&'static str> {
     match connection {
-        ConnectionSpec::Eks { region, .. } => Some(partition_for_region(region)),
+        ConnectionSpec::Eks(cluster) => Some(partition_for_region(&cluster.region)),
         ConnectionSpec::Context(name) => match name.split(':').collect::<Vec<_>>().as_slice() {
             ["arn", _, "eks", region, ..] => Some(partition_for_region(region)),
             _ => None,
@@ -98,15 +101,13 @@ fn parse_snapshot_paths(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) 
 }
 
 fn parse_eks_connection(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<ConnectionSpec> {
-    table.report_unknown_keys(&["name", "region"], diagnostics);
+    table.report_unknown_keys(&["name", "region", "profile", "role-arn", "external-id"], diagnostics);
     let name = require_string(table, "name", diagnostics);
     let region = require_string(table, "region", diagnostics);
+    let profile = parse_profile(table, diagnostics);
+    let role = parse_assumed_role(table, region.as_ref().map(|region| region.value.as_str()), diagnostics);
     let (name, region) = (name?, region?);
-    // EKS API model 2017-11-01, ClusterName.
-    let is_valid_name = name.value.len() <= 100
-        && name.value.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if !is_valid_name {
+    if !is_eks_cluster_name(&name.value) {
         diagnostics.push(
             wrong_value(
                 table,
@@ -117,16 +118,58 @@ fn parse_eks_connection(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) 
             name.span,
         );
     }
-    let parts: Vec<&str> = region.value.split('-').collect();
-    let is_valid_region = parts.len() >= 3
-        && parts
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
-        && parts.last().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    if !is_valid_region {
+    if !is_region(&region.value) {
         diagnostics.push(wrong_value(table, "region", "an AWS region such as `eu-west-1`", &region.value), region.span);
     }
-    Some(ConnectionSpec::Eks { name: name.value, region: region.value })
+    Some(ConnectionSpec::Eks(EksClusterSpec { name: name.value, region: region.value, profile, role }))
+}
+
+/// Parses the name of a profile. It is the name of a section in a file, so it is on one line.
+fn parse_profile(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let text = table.string("profile", diagnostics)?;
+    let is_valid = !text.value.trim().is_empty() && !text.value.chars().any(|c| c.is_control() || c == ']');
+    if !is_valid {
+        let expected = "the name of a profile in the AWS configuration files";
+        diagnostics.push(wrong_value(table, "profile", expected, &text.value), text.span);
+    }
+    Some(text.value)
+}
+
+fn parse_assumed_role(
+    table: &PolicyTable<'_>,
+    region: Option<&str>,
+    diagnostics: &mut Diagnostics,
+) -> Option<AssumedRoleSpec> {
+    let role = table.string("role-arn", diagnostics);
+    let external_id = table.string("external-id", diagnostics);
+    if let Some(external_id) = &external_id {
+        // STS API, AssumeRole, ExternalId.
+        let is_valid = (2..=1224).contains(&external_id.value.len())
+            && external_id.value.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c));
+        if !is_valid {
+            let expected = "an external ID: 2 to 1224 letters, digits and `_+=,.@:/-`";
+            diagnostics.push(wrong_value(table, "external-id", expected, &external_id.value), external_id.span);
+        }
+        if !table.has("role-arn") {
+            let error = PolicyError::MissingKey { table: table.path.clone(), keys: "`role-arn`".to_owned() };
+            diagnostics.push(error, table.key_span("external-id"));
+        }
+    }
+    let role = role?;
+    match Arn::parse(&role.value) {
+        Err(reason) => diagnostics.push(PolicyError::Arn { text: role.value.clone(), reason }, role.span),
+        Ok(arn) if arn.kind() != PrincipalKind::Role => {
+            diagnostics.push(wrong_value(table, "role-arn", "the ARN of an IAM role", &role.value), role.span);
+        }
+        Ok(arn) => {
+            let partition = region.map(partition_for_region);
+            if let Some(partition) = partition.filter(|partition| *partition != arn.partition()) {
+                let expected = format!("a role in the partition `{partition}` of the region");
+                diagnostics.push(wrong_value(table, "role-arn", &expected, &role.value), role.span);
+            }
+        }
+    }
+    Some(AssumedRoleSpec { arn: role.value, external_id: external_id.map(|id| id.value) })
 }
 
 pub(crate) fn wrong_value(table: &PolicyTable<'_>, key: &str, expected: &str, found: &str) -> PolicyError {

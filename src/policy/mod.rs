@@ -35,7 +35,7 @@ pub(crate) use expiry::{PolicyExpiry, policy_expiries};
 pub(crate) use load::{load_policy, prescan_clusters};
 pub(crate) use model::{
     Assertion, BindingSpec, ClusterRoleContent, ClusterRoleSpec, ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE,
-    Expiry, InvariantSpec, InvariantSubjectSpec, Located, MaxRemovals, NamespaceSelector, OwnershipMode, OwnershipSpec,
-    Policy, RequestSpans, RequestSpec, RoleRefSpec, RuleSpec,
+    EksClusterSpec, Expiry, InvariantSpec, InvariantSubjectSpec, Located, MaxRemovals, NamespaceSelector,
+    OwnershipMode, OwnershipSpec, Policy, RequestSpans, RequestSpec, RoleRefSpec, RuleSpec,
 };
 pub(crate) use policy_index::{ManagedBy, PolicyIndex};

@@ -81,13 +81,30 @@ impl ArnDefaults<'_> {
 /// How to connect to a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConnectionSpec {
-    Eks {
-        name: String,
-        region: String,
-    },
+    Eks(EksClusterSpec),
     Context(String),
     /// Paths of files, relative to the directory of the policy.
     Snapshot(Vec<String>),
+}
+
+/// An EKS cluster, and the AWS credentials for it. There is no key for an endpoint: a policy must not choose which server
+/// receives a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EksClusterSpec {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    /// A profile of the AWS configuration files.
+    pub(crate) profile: Option<String>,
+    /// The role that is assumed with the credentials of the profile or of the environment.
+    pub(crate) role: Option<AssumedRoleSpec>,
+}
+
+/// An IAM role to assume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AssumedRoleSpec {
+    /// The full ARN, with its path.
+    pub(crate) arn: String,
+    pub(crate) external_id: Option<String>,
 }
 
 /// The clusters that an item applies to; `None` for all clusters.

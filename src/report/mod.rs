@@ -13,6 +13,7 @@ mod cluster_report;
 mod common;
 mod diagnostic;
 mod digest;
+mod eks_clusters;
 mod event;
 mod explanation;
 mod finding_id;
@@ -69,9 +70,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::diagnostic::InternalError;
+pub(crate) use eks_clusters::{ClusterScopeJson, ClustersDocument, ListedClusterJson};
 pub(crate) use subject_filter::{has_own_row, is_system_subject};
 pub(crate) use test_run::{TestDocument, TestResultJson, TestedClusterJson, TestedInvariantJson, TestedStateJson};
-pub(crate) use user_info::{UserInfoJson, WhoamiClusterJson, WhoamiDocument};
+pub(crate) use user_info::{IamIdentityJson, MappedByJson, UserInfoJson, WhoamiClusterJson, WhoamiDocument};
 pub(crate) use who_can_answer::{GrantLimitJson, WhoCanAnswerJson, WhoCanQuestion};
 
 /// Raised when a script that reads the old documents would be misled. A new key alone does not raise it.

@@ -244,7 +244,16 @@ pub(crate) struct EksClusterJson {
     /// The name of the cluster.
     pub(crate) name: String,
     /// The AWS region.
-    pub(crate) region: String,
+    pub(crate) region: Option<String>,
     /// The AWS account, or null if the policy does not name it.
     pub(crate) account: Option<String>,
+    /// The profile of the AWS configuration files that has the credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<String>,
+    /// The role that is assumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) role_arn: Option<String>,
+    /// The external ID for the role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) external_id: Option<String>,
 }

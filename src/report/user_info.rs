@@ -30,8 +30,55 @@ impl WhoamiDocument {
 pub(crate) struct WhoamiClusterJson {
     /// The cluster as the terminal shows it, such as `prod (eks eu-west-1/prod)`.
     pub(crate) cluster: String,
+    /// The identity of the AWS credentials by STS. Null if the connection uses other credentials, or STS does not answer.
+    pub(crate) iam_identity: Option<IamIdentityJson>,
     /// The user, or null for a snapshot, which has no caller.
     pub(crate) user_info: Option<UserInfoJson>,
+    /// What maps the IAM identity to the user.
+    pub(crate) mapped_by: MappedByJson,
+    /// The authentication mode of the cluster, such as `CONFIG_MAP`. Null if EKS was not asked.
+    pub(crate) authentication_mode: Option<String>,
+    /// The requests of `plan` that the cluster denies. Empty: you may plan. Null: the cluster does not say.
+    pub(crate) denied_for_plan: Option<Vec<String>>,
+    /// The requests of every `apply` that the cluster denies. `permissions --check` has those that depend on the policy.
+    pub(crate) denied_for_apply: Option<Vec<String>>,
+}
+
+/// An IAM identity.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct IamIdentityJson {
+    /// The ARN as STS reports it.
+    pub(crate) arn: String,
+    /// The ARN that the authenticator looks up in aws-auth: that of the role for a session.
+    pub(crate) canonical_arn: Option<String>,
+    /// The AWS account.
+    pub(crate) account: String,
+    /// The unique ID of the principal, followed by `:` and the name of the session for a role.
+    pub(crate) user_id: String,
+    /// The name of the session of a role.
+    pub(crate) session: Option<String>,
+}
+
+/// What maps an IAM identity to a user of the cluster.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub(crate) enum MappedByJson {
+    /// An entry of aws-auth.
+    AwsAuth {
+        /// `mapRoles`, `mapUsers` or `mapAccounts`.
+        section: &'static str,
+        /// The principal as the entry has it.
+        principal: String,
+        /// The line of the entry in its section, if the section can be parsed.
+        line: Option<usize>,
+    },
+    /// No entry of aws-auth: the identity has an access entry, or it created the cluster.
+    NotInAwsAuth,
+    /// aws-auth cannot be read, or is ambiguous.
+    Unknown,
+    /// The caller is not an IAM identity.
+    NotIam,
 }
 
 /// The user as a SelfSubjectReview describes it.

@@ -10,7 +10,7 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 
 /// The top-level modules in dependency order: a module uses only modules before it.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 22] = [
     "names",
     "diagnostic",
     "yaml",
@@ -25,6 +25,8 @@ const LAYERS: [&str; 20] = [
     "report",
     "render",
     "files",
+    "transport",
+    "aws",
     "cluster",
     "forge",
     "apply",

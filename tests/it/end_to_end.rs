@@ -226,10 +226,13 @@ fn whoami_shows_the_caller_and_no_identity_for_a_snapshot() {
     let sandbox = Sandbox::with_kubeconfig(cluster.kubeconfig_for(ROLE_SESSION));
     insta::assert_snapshot!(sandbox.ok(&["whoami"]), @r"
     context identity
-      username  v
-      groups    g, system:authenticated
+      username      v
+      groups        g, system:authenticated
       canonicalArn  arn:aws:iam::111122223333:role/viewer
-      arn       arn:aws:sts::111122223333:assumed-role/viewer/session
+      arn           arn:aws:sts::111122223333:assumed-role/viewer/session
+      mapped by     unknown: you may not read aws-auth, or several entries match
+      may plan      no: denied to get configmaps named aws-auth in kube-system, and 6 more
+      may apply     no: denied to create leases.coordination.k8s.io in kube-system, and 16 more
     ");
     sandbox.write("empty.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: { name: default }\n");
     insta::assert_snapshot!(sandbox.ok(&["whoami", "--snapshot", "empty.yaml"]), @r"

@@ -22,6 +22,7 @@ mod command_line;
 mod comments;
 mod discovery;
 mod drift_metrics;
+mod eks_connection;
 mod end_to_end;
 mod events;
 mod example_policy;

@@ -145,6 +145,7 @@ fn help_of_every_command_matches_its_snapshot() {
         "validate",
         "snapshot",
         "whoami",
+        "clusters",
         "permissions",
         "can",
         "who-can",

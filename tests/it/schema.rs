@@ -200,6 +200,7 @@ fn every_policy_key_has_a_description_and_every_schema_an_id() {
         ("plan", 2),
         ("diagnostics", 2),
         ("whoami", 2),
+        ("clusters", 2),
         ("access", 2),
         ("report", 2),
         ("permissions", 2),
@@ -369,7 +370,10 @@ fn whoami_matches_its_schema() {
     assert_matches(&validator("whoami"), &answer, "whoami");
     let user_info =
         json!({ "username": "", "groups": ["system:authenticated"], "extra": { "arn": ["arn:aws:iam::1:x"] } });
-    let live = json!({ "format-version": 2, "clusters": [{ "cluster": "prod", "user-info": user_info }] });
+    let live = json!({ "format-version": 2, "clusters": [{
+        "cluster": "prod", "user-info": user_info, "iam-identity": null, "mapped-by": { "kind": "not-iam" },
+        "authentication-mode": null, "denied-for-plan": null, "denied-for-apply": [],
+    }] });
     assert_matches(&validator("whoami"), &live, "whoami of a live cluster");
 }
 

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::common::sandbox::{RunOutput, Sandbox};
+use crate::common::shared_cluster::cluster;
 
 const TOKEN: &str = "tok-Zm9yYmlkZGVu.c2VjcmV0dG9rZW4";
 const PASSWORD: &str = "pw-hunter2hunter2hunter2";
@@ -385,5 +386,82 @@ fn policy_has_no_key_for_endpoints_or_commands() {
         let output = sandbox.run(&["plan"]);
         assert_eq!(output.exit_code, 1, "{key}");
         assert!(output.stderr.contains(&format!("unknown key `{key}` in `clusters.a`")), "{key}\n{}", output.stderr);
+    }
+}
+
+/// Runs every command with AWS credentials, and looks for them, for tokens and for presigned URLs in all that is printed and
+/// written.
+#[test]
+fn aws_credentials_and_tokens_are_neither_printed_nor_saved() {
+    let cluster = cluster();
+    let deployer =
+        "- rolearn: arn:aws:iam::111122223333:role/deployer\n  username: deployer\n  groups: [system:masters]\n";
+    cluster.set_aws_auth(&json!({ "mapRoles": deployer }));
+    let env = cluster.aws_env("arn:aws:sts::111122223333:assumed-role/deployer/ci");
+    let value = |name: &str| env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap();
+    let session_token = value("AWS_SESSION_TOKEN");
+    let secrets = [
+        value("AWS_SECRET_ACCESS_KEY"),
+        session_token[..24].to_owned(),
+        session_token[session_token.len() - 24..].to_owned(),
+        "k8s-aws-v1".to_owned(),
+        "X-Amz-".to_owned(),
+        "AWS4-HMAC".to_owned(),
+        "azhzLWF3cy12MS4".to_owned(),
+    ];
+    let sandbox = Sandbox::offline();
+    let connection = format!("eks = {{ name = {:?}, region = \"eu-west-1\" }}", cluster.cluster_name());
+    sandbox.write("rolecall.toml", &format!("{POLICY}[clusters.a]\n{connection}\n"));
+    std::fs::create_dir(sandbox.path("backups")).unwrap();
+    let run = |args: &[&str]| {
+        let args: Vec<&str> = args.iter().copied().chain(["--events", "events.jsonl", "--timeout", "20s"]).collect();
+        let mut command = sandbox.command(&args);
+        command.envs(env.iter().cloned()).env("AWS_EC2_METADATA_DISABLED", "true");
+        let output = command.output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        for secret in &secrets {
+            assert!(!text.contains(secret), "{args:?} prints {secret}\n{text}");
+        }
+        text
+    };
+    let own: [&[&str]; 10] = [
+        &["plan", "--out", "plan.json", "-v"],
+        &["apply", "--plan", "plan.json", "--backup", "backups", "-v"],
+        &["snapshot", "--out", "cluster.yaml", "-v"],
+        &["clusters", "-v"],
+        &["clusters", "-o", "json"],
+        &["whoami", "-o", "json", "-v"],
+        &["report", "-o", "html", "-v"],
+        &["graph", "-v"],
+        &["explain", "clusterrole/viewer", "-v"],
+        &["permissions", "--check", "-v"],
+    ];
+    for args in own.iter().chain(&COMMANDS) {
+        run(args);
+    }
+    let backup = std::fs::read_dir(sandbox.path("backups")).unwrap().next().unwrap().unwrap().file_name();
+    run(&["restore", &format!("backups/{}", backup.to_string_lossy()), "--auto-approve", "-v"]);
+    let verbose = run(&["whoami", "-v"]);
+    assert!(
+        verbose.contains(&format!("GET {}/clusters/{} 200 in ", cluster.aws(), cluster.cluster_name())),
+        "{verbose}"
+    );
+    assert!(verbose.contains(&format!("POST {}/ (GetCallerIdentity) 200 in ", cluster.aws())), "{verbose}");
+    // AWS can echo what it was sent.
+    for code in ["AccessDeniedException", "InvalidSignatureException", "ServerException", session_token.as_str()] {
+        let message =
+            format!("User: {session_token} is not authorized; the canonical string AWS4-HMAC-SHA256 {}", secrets[0]);
+        let fault = json!({ "call": "DescribeCluster", "code": code, "status": 403, "message": message, "times": 0 });
+        cluster.add_aws_faults(&json!([fault]));
+        for args in COMMANDS {
+            run(args);
+        }
+        cluster.reset_aws();
+    }
+    for file in ["plan.json", "cluster.yaml", "events.jsonl", &format!("backups/{}", backup.to_string_lossy())] {
+        let text = sandbox.read(file);
+        for secret in &secrets {
+            assert!(!text.contains(secret), "{file} has {secret}");
+        }
     }
 }

@@ -11,8 +11,8 @@ use super::write_cases::{
     EXISTING_OBJECTS, ExistingObject, TERMINATING_NAMESPACE, WRITABLE_KINDS, build_object, create_bodies,
     minimal_object, object_key, writes_for,
 };
-use crate::cluster::api_client::ApiClient;
-use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
+use crate::cluster::connection::connect;
+use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource};
 use crate::cluster::live::{LiveCluster, object_path};
 use crate::cluster::settings::ConnectionSettings;
 use crate::cluster::snapshot::{SnapshotCluster, SnapshotNamedBy};
@@ -59,12 +59,11 @@ pub(super) struct DifferentialFixture {
 impl DifferentialFixture {
     pub(super) fn new() -> Self {
         let guard = CLUSTER_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        let lookup = KubeconfigSource { file: Some(TEST_CLUSTER.kubeconfig()), env: BTreeMap::new() };
+        let file = Some(TEST_CLUSTER.kubeconfig());
+        let source = KubeconfigSource { file, env: BTreeMap::new(), use_exec_plugin: false };
         let runtime = Runtime::new().unwrap();
         let live = runtime.block_on(async {
-            let (config, _) =
-                load_context(&ContextSelector::Current, &lookup, &ConnectionSettings::default()).await.unwrap();
-            LiveCluster::new(ApiClient::new(config, ConnectionSettings::default()).await.unwrap())
+            connect(&ContextSelector::Current, &source, &ConnectionSettings::default()).await.unwrap().cluster
         });
         Self { _guard: guard, cluster: &TEST_CLUSTER, runtime, live, folder: tempfile::TempDir::new().unwrap() }
     }

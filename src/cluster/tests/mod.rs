@@ -3,4 +3,5 @@
 
 mod differential;
 mod protobuf;
+mod tokens;
 mod write_cases;

@@ -11,8 +11,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::report::{
-    AccessReportDocument, AnswersDocument, BackupDocument, DiagnosticsDocument, EventRecord, ExplanationDocument,
-    FORMAT_VERSION, PermissionsDocument, PlanDocument, TestDocument, WhoamiDocument,
+    AccessReportDocument, AnswersDocument, BackupDocument, ClustersDocument, DiagnosticsDocument, EventRecord,
+    ExplanationDocument, FORMAT_VERSION, PermissionsDocument, PlanDocument, TestDocument, WhoamiDocument,
 };
 
 /// Returns the schema in the form in which it is published. The names of the types lose the suffix `Json`, a
@@ -78,6 +78,7 @@ fn all_schemas() -> Vec<(&'static str, Value)> {
         ("explanation", generated::<ExplanationDocument>("explanation")),
         ("test", generated::<TestDocument>("test")),
         ("permissions", generated::<PermissionsDocument>("permissions")),
+        ("clusters", generated::<ClustersDocument>("clusters")),
         ("whoami", generated::<WhoamiDocument>("whoami")),
         ("events", generated::<EventRecord>("events")),
     ]

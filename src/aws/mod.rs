@@ -1,0 +1,24 @@
+//! AWS: credentials, the tokens of EKS, and what EKS and STS say about a cluster and about the caller.
+//!
+//! The variables of the process and the AWS configuration files are read by the SDK, in `session.rs`, and nowhere else.
+//! No text of an error of the SDK is printed: `errors.rs` has words for the known codes and kinds.
+
+mod call_log;
+mod credentials;
+mod eks_cluster;
+mod errors;
+mod http_client;
+mod identity;
+mod session;
+mod settings;
+mod token;
+
+pub(crate) use call_log::AwsCallLog;
+pub(crate) use eks_cluster::{ClusterAuthMode, EksCluster};
+pub(crate) use errors::AwsError;
+pub(crate) use identity::StsIdentity;
+pub(crate) use session::AwsSession;
+pub(crate) use settings::{AssumedRole, AwsCallContext, AwsSettings, ProfileSelection};
+pub(crate) use token::TOKEN_LIFETIME;
+#[cfg(test)]
+pub(crate) use token::presigned_token;
