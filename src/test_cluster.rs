@@ -9,6 +9,8 @@
     reason = "shared with the integration tests"
 )]
 
+#[path = "../tests/common/aws_double.rs"]
+pub mod aws_double;
 #[path = "../tests/common/binary.rs"]
 pub mod binary;
 #[path = "../tests/common/cluster.rs"]
@@ -21,5 +23,7 @@ pub mod http_client;
 pub mod kubeconfig;
 #[path = "../tests/common/process.rs"]
 pub mod process;
+#[path = "../tests/common/watch.rs"]
+pub mod watch;
 
 pub(crate) use cluster::TestCluster;

@@ -4,6 +4,7 @@
 //! of an instance.
 
 use std::error::Error as StdError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::errors::{ASSUME_ROLE, AwsError, CallDescription, ProfileProblem, classify_call_error};
+use super::settings::AwsSettings;
 use crate::transport::describe_connection_error;
 
 /// Credentials that end sooner are renewed, so that a token that is made with them lives for its whole time.
@@ -62,6 +64,27 @@ impl ProvideCredentials for CredentialCache {
     }
 }
 
+/// The credentials of a command, so that several clusters with the same settings share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CredentialPool(Arc<std::sync::Mutex<Vec<(AwsSettings, Arc<CredentialCache>)>>>);
+
+impl CredentialPool {
+    /// Returns the credentials for the settings: those that are there, or new ones.
+    pub(super) fn get_or_insert(
+        &self,
+        settings: &AwsSettings,
+        new: impl FnOnce() -> CredentialCache,
+    ) -> Arc<CredentialCache> {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, cache)) = pool.iter().find(|(known, _)| known == settings) {
+            return cache.clone();
+        }
+        let cache = Arc::new(new());
+        pool.push((settings.clone(), cache.clone()));
+        cache
+    }
+}
+
 /// What the words of an error about credentials need.
 pub(super) struct CredentialContext<'a> {
     pub(super) profile: Option<&'a str>,
@@ -92,6 +115,11 @@ pub(super) fn classify_credentials_error(error: &CredentialsError, context: &Cre
     }
 }
 
+/// Recognizes the error for the file of an SSO session that does not exist or is not readable.
+fn is_missing_sso_token(message: &str) -> bool {
+    message.starts_with("failed to ") && (message.contains("/sso/cache/") || message.contains("\\sso\\cache\\"))
+}
+
 fn classify_cause(cause: &(dyn StdError + 'static), context: &CredentialContext<'_>) -> Option<AwsError> {
     let resource = match context.role {
         Some(role) => format!("the role {role}"),
@@ -117,6 +145,10 @@ fn classify_cause(cause: &(dyn StdError + 'static), context: &CredentialContext<
             AwsError::Unreachable { action, why: describe_connection_error(error) }
         });
     }
+    if cause.is::<std::io::Error>() {
+        let why = "a file that the profile or AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read".to_owned();
+        return Some(AwsError::CredentialSource { why });
+    }
     classify_words(&cause.to_string(), context)
 }
 
@@ -130,9 +162,7 @@ fn classify_words(message: &str, context: &CredentialContext<'_>) -> Option<AwsE
     let starts = |prefix: &str| message.starts_with(prefix);
     Some(match message {
         "the SSO token has expired and cannot be refreshed" | "failed to load the cached SSO token" => sso_session(),
-        _ if starts("UnauthorizedException") || starts("failed to open `") && message.contains("/sso/cache/") => {
-            sso_session()
-        }
+        _ if starts("UnauthorizedException") || is_missing_sso_token(message) => sso_session(),
         _ if starts("Error retrieving credentials") => {
             AwsError::CredentialSource { why: "the `credential_process` of the profile failed".to_owned() }
         }

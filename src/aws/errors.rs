@@ -46,7 +46,13 @@ pub(crate) enum AwsError {
         denied_by: Option<&'static str>,
     },
     #[error("there is no EKS cluster `{name}` in {region}")]
-    ClusterNotFound { name: String, region: String, account: Option<String> },
+    ClusterNotFound {
+        name: String,
+        region: String,
+        account: Option<String>,
+        /// Another region, in which the policy has a cluster of this name.
+        known_region: Option<String>,
+    },
     #[error("the EKS cluster `{name}` in {region} is {status}")]
     ClusterNotReady { name: String, region: String, status: String },
     #[error("AWS described the EKS cluster `{name}` in an unexpected way: {problem}")]
@@ -70,6 +76,12 @@ pub(crate) enum AwsError {
     InvalidResponse { action: &'static str },
     #[error("no AWS region is set")]
     NoRegion,
+    #[error("`{text}` is not {what}")]
+    InvalidName {
+        text: String,
+        /// `an AWS region`, or `the name of an EKS cluster`.
+        what: &'static str,
+    },
     #[error("the token for EKS would have {length} characters, more than the 4096 that EKS accepts")]
     TokenTooLong { length: usize },
     #[error("STS has no such endpoint in the region {region}")]
@@ -192,10 +204,13 @@ impl AwsError {
             }
             Self::AccessDenied { action: ASSUME_ROLE, .. } => {
                 "allow sts:AssumeRole to your identity, and let the trust policy of the role name it, with the external \
-                 ID if it requires one"
+                 ID if it requires one; if it requires an MFA code, export the credentials with the AWS CLI"
                 .to_owned()
             }
             Self::AccessDenied { action, .. } => format!("allow the action {action} in an IAM policy of your identity"),
+            Self::ClusterNotFound { known_region: Some(known), .. } => {
+                format!("the policy has a cluster of this name in {known}: pass --region {known}")
+            }
             Self::ClusterNotFound { region, .. } => {
                 format!("run `rolecall clusters --region {region}` to list the clusters, or name the right region")
             }
@@ -218,6 +233,7 @@ impl AwsError {
             Self::NoTokenEndpoint { .. } => {
                 "check the region, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT".to_owned()
             }
+            Self::InvalidName { .. } => "correct the policy, the saved plan or the backup".to_owned(),
             Self::InvalidCluster { .. }
             | Self::TimedOut { .. }
             | Self::Refused { .. }
@@ -376,4 +392,62 @@ fn denying_policy(message: &str) -> Option<&'static str> {
     ]
     .into_iter()
     .find_map(|(words, name)| message.contains(words).then_some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classify(code: &str, message: &str, clock_offset: Option<i64>) -> AwsError {
+        let limit = Duration::from_secs(1);
+        let call = CallDescription { action: "eks:DescribeCluster", resource: "the cluster prod", limit, clock_offset };
+        classify_code(Some(code), Some(message), Some(403), &call)
+    }
+
+    #[test]
+    fn refused_signature_is_explained_by_the_clock_if_it_is_off() {
+        for code in ["InvalidSignatureException", "SignatureDoesNotMatch", "RequestExpired"] {
+            let error = classify(code, "Signature expired: 20260101T000000Z is now earlier than", Some(-20 * 60));
+            assert_eq!(error.to_string(), "the clock of this machine is 20 minutes behind AWS");
+            assert!(error.help().is_some_and(|help| help.contains("NTP")), "{error:?}");
+            let error = classify(code, "", Some(16 * 60));
+            assert_eq!(error.to_string(), "the clock of this machine is 16 minutes ahead of AWS");
+            for offset in [None, Some(2)] {
+                let expected =
+                    "AWS rejected the credentials for eks:DescribeCluster: the secret access key does not match";
+                assert_eq!(classify(code, "", offset).to_string(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn only_an_arn_of_the_caller_is_taken_from_a_message() {
+        let caller = |message: &str| match classify("AccessDenied", message, None) {
+            AwsError::AccessDenied { caller, .. } => caller,
+            error => panic!("{error:?}"),
+        };
+        let arn = "arn:aws:sts::111122223333:assumed-role/x/y";
+        assert_eq!(caller(&format!("User: {arn} is not authorized to perform: x")), Some(arn.to_owned()));
+        for message in ["User: k8s-aws-v1.abc is not authorized", "User: ", "", "arn:aws:iam::111122223333:role/x"] {
+            assert_eq!(caller(message), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn code_that_is_no_word_is_not_printed() {
+        assert_eq!(
+            classify("Some.Code_1", "", None).to_string(),
+            "AWS refused eks:DescribeCluster with `Some.Code_1` (status 403)"
+        );
+        for code in ["", "a b", "x\u{1b}[2J", &"x".repeat(81)] {
+            assert_eq!(classify(code, "", None).to_string(), "AWS refused eks:DescribeCluster with status 403");
+        }
+    }
+
+    #[test]
+    fn profile_in_a_command_is_quoted_if_needed() {
+        let help = |profile: &str| AwsError::SsoSessionExpired { profile: Some(profile.to_owned()) }.help();
+        assert_eq!(help("work"), Some("run `aws sso login --profile work`".to_owned()));
+        assert_eq!(help("a b'c"), Some("run `aws sso login --profile 'a b'\\''c'`".to_owned()));
+    }
 }

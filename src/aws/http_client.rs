@@ -44,10 +44,13 @@ pub(super) struct AwsHttpClient {
     clients: Clients,
 }
 
+/// A host, and the limit of a connection to it.
+type ClientKey = (String, Option<Duration>);
+
 /// One client for each host, since a client has one proxy.
 #[derive(Clone)]
 struct Clients {
-    by_host: Arc<Mutex<BTreeMap<(String, Option<Duration>), Client>>>,
+    by_host: Arc<Mutex<BTreeMap<ClientKey, Client>>>,
     vars: Arc<BTreeMap<String, String>>,
 }
 

@@ -15,6 +15,7 @@ mod settings;
 mod token;
 
 pub(crate) use call_log::AwsCallLog;
+pub(crate) use credentials::CredentialPool;
 pub(crate) use eks_cluster::{ClusterAuthMode, EksCluster};
 pub(crate) use errors::AwsError;
 pub(crate) use identity::StsIdentity;

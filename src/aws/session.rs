@@ -15,6 +15,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_eks::operation::describe_cluster::DescribeClusterError;
 use jiff::Timestamp;
 
 use super::call_log::{ClockOffset, LoggedHttpClient};
@@ -90,7 +91,7 @@ impl AwsSession {
             }
             provider = SharedCredentialsProvider::new(builder.build_from_provider(provider).await);
         }
-        let credentials = Arc::new(CredentialCache::new(provider));
+        let credentials = context.pool.get_or_insert(&settings, || CredentialCache::new(provider));
         let shared: Arc<dyn ProvideCredentials> = credentials.clone();
         let config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(shared)).build();
         Ok(Self { config, credentials, region, settings, context, clock, tokens: AtomicU64::new(0) })
@@ -173,9 +174,10 @@ impl AwsSession {
         let id = EksClusterName { name: name.to_owned(), region: self.region.clone() };
         let result = aws_sdk_eks::Client::new(&self.config).describe_cluster().name(name).send().await;
         let answer = result.map_err(|error| {
-            if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) {
+            if error.as_service_error().is_some_and(DescribeClusterError::is_resource_not_found_exception) {
                 let account = credentials.account_id().map(|id| id.as_str().to_owned());
-                return AwsError::ClusterNotFound { name: id.name.clone(), region: id.region.clone(), account };
+                let (name, region) = (id.name.clone(), id.region.clone());
+                return AwsError::ClusterNotFound { name, region, account, known_region: None };
             }
             let resource = format!("the cluster {name} in {}", self.region);
             classify_call_error(&error, &self.call(ACTION, &resource))

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::call_log::AwsCallLog;
+use super::credentials::CredentialPool;
 
 /// The credentials for a cluster, and the region of the calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(crate) struct AwsCallContext {
     /// A call with its repetitions, or finding credentials.
     pub(crate) total: Duration,
     pub(crate) log: AwsCallLog,
+    /// The credentials of other clusters of the command.
+    pub(crate) pool: CredentialPool,
     pub(crate) vars: BTreeMap<String, String>,
 }
 

@@ -121,7 +121,7 @@ mod tests {
     fn token(session_token: Option<&str>, host: &StsHost, number: u64) -> String {
         let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
         let credentials = Credentials::new("AKIDEXAMPLE", secret, session_token.map(str::to_owned), None, "test");
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_hours(490_896);
         presign_token("prod", host, &credentials, time, number).unwrap()
     }
 

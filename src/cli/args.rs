@@ -409,6 +409,9 @@ pub(crate) struct PermissionsArgs {
     /// Check which of these permissions you lack, and exit with code 1 if any is missing
     #[arg(long)]
     pub(crate) check: bool,
+    /// Print the IAM policy that connecting to EKS clusters by name needs, as JSON, instead of Kubernetes roles
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) iam: bool,
     /// Output format: YAML documents (text) or a Kubernetes List (json). With `--check`: text or a JSON document
     #[arg(short = 'o', long = "output", alias = "format", value_enum, default_value_t, env = "ROLECALL_OUTPUT")]
     pub(crate) format: OutputFormat,

@@ -73,7 +73,12 @@ impl EksArgs {
                     "invalid value `{text}` for `--eks`: not the name or ARN of an EKS cluster"
                 )));
             }
-            return Ok(Some(EksTarget { name: text.clone(), account: None, aws: settings(self.region.as_deref()) }));
+            return Ok(Some(EksTarget {
+                name: text.clone(),
+                account: None,
+                aws: settings(self.region.as_deref()),
+                known_region: None,
+            }));
         };
         let name = resource.strip_prefix("cluster/").filter(|name| is_eks_cluster_name(name));
         let Some(name) = name.filter(|_| is_region(region) && AccountId::parse(account).is_some()) else {
@@ -82,6 +87,11 @@ impl EksArgs {
         if let Some(other) = self.region.as_ref().filter(|other| *other != region) {
             return Err(error(format!("`--region {other}` is not the region of the ARN, which is {region}")));
         }
-        Ok(Some(EksTarget { name: name.to_owned(), account: Some(account.to_owned()), aws: settings(Some(region)) }))
+        Ok(Some(EksTarget {
+            name: name.to_owned(),
+            account: Some(account.to_owned()),
+            aws: settings(Some(region)),
+            known_region: None,
+        }))
     }
 }

@@ -128,7 +128,8 @@ Exit codes:
 
 Examples:
   rolecall permissions access/ --for plan --subject group:rolecall-plan | kubectl apply -f -
-  rolecall permissions access/ --check";
+  rolecall permissions access/ --check
+  rolecall permissions access/ --iam > iam-policy.json";
 
 pub(super) const CAN: &str = "\
 Exit codes:

@@ -9,11 +9,15 @@ use super::target::resolve_targets;
 use crate::access::SubjectQuery;
 use crate::cluster::ClusterError;
 use crate::cluster::ReadCluster as _;
+use crate::cluster::kubeconfig::{ContextSelector, EksTarget};
 use crate::diagnostic::{Diagnostic, InternalError};
 use crate::names::path_segment_error;
 use crate::ops::missing_permissions::{denied_requests, describe_missing_permission};
-use crate::ops::{CommandError, ConnectedCluster, LoadedPolicy, TargetCluster, after_state_error};
-use crate::permissions::{ApplyUser, MinimalRoles, MissingPermission, RoleWritePermission, check_plan_permissions};
+use crate::ops::{ClusterConnection, CommandError, ConnectedCluster, LoadedPolicy, TargetCluster, after_state_error};
+use crate::permissions::{
+    ApplyUser, EksAccess, MinimalRoles, MissingPermission, RoleWritePermission, assumed_roles, check_plan_permissions,
+    runner_iam_policy,
+};
 use crate::plan::{self, AccessComparison, Plan};
 use crate::policy::expand::expand;
 use crate::render::text_util::{escape_control, pluralize};
@@ -25,6 +29,9 @@ use crate::state::rbac::Subject;
 use crate::yaml::to_yaml;
 
 pub(crate) async fn run(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    if args.iam {
+        return print_iam_policy(args, env);
+    }
     let subject = parse_subject(&args.subject)?;
     if let Some(reason) = path_segment_error(&args.name) {
         let message = format!("invalid value `{}` for `--name`: {reason}", args.name);
@@ -57,6 +64,37 @@ pub(crate) async fn run(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, C
         return check_caller(args, (&roles, plan.as_ref()), &connected, &state, env).await;
     }
     print_roles(args, &connected.label, &roles, &subject, env)?;
+    Ok(Exit::Success)
+}
+
+/// Prints what the runner needs in AWS. Nothing is asked of AWS or of a cluster.
+fn print_iam_policy(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, CommandError> {
+    let path = args.target.policy.clone().or_else(|| find_policy(env));
+    let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
+    let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
+    let targets = resolve_targets(clusters, &args.target.connection, &env.ops_context())?;
+    let to_access = |target: &TargetCluster| match &target.connection {
+        ClusterConnection::Live(ContextSelector::Eks(EksTarget { name, account, aws, known_region: _ })) => {
+            Some(EksAccess {
+                name: name.clone(),
+                region: aws.region.clone()?,
+                account: account.clone(),
+                role_arn: aws.role.as_ref().map(|role| role.arn.clone()),
+            })
+        }
+        ClusterConnection::Live(ContextSelector::Current | ContextSelector::Named(_))
+        | ClusterConnection::Snapshot { .. } => None,
+    };
+    let clusters: Vec<EksAccess> = targets.iter().filter_map(to_access).collect();
+    if clusters.is_empty() {
+        let error = Diagnostic::error("no cluster is named by its name in EKS, so no IAM permission is needed");
+        let help = "write `eks = { name = \"…\", region = \"…\" }` in the policy, or pass --eks NAME --region REGION";
+        return Err(CommandError::from_diagnostic(error.with_help(help)));
+    }
+    print_json(&runner_iam_policy(&clusters), env)?;
+    for (role, cluster) in assumed_roles(&clusters) {
+        env.note(&format!("note: the role {role} needs eks:DescribeCluster on {cluster}\n"));
+    }
     Ok(Exit::Success)
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn resolve_targets(
     };
     let names = select_clusters(clusters, &args.clusters)?;
     let snapshots = parse_snapshot_flags(clusters, &names, args, context)?;
-    let chosen = chosen_connection(args)?;
+    let chosen = chosen_connection(args)?.map(|chosen| with_known_region(chosen, clusters));
     if chosen.is_some() && names.len() > 1 {
         let flag = if args.eks.eks.is_some() { "--eks" } else { "--context" };
         let error = Diagnostic::error(format!("{flag} selects one cluster, but the command is for several"))
@@ -64,6 +64,19 @@ pub(crate) fn live_connection(eks: &EksArgs, context: Option<&str>) -> Result<Op
         None => context.map(|name| ContextSelector::Named(name.to_owned())),
     };
     Ok(selector.map(ClusterConnection::Live))
+}
+
+/// Adds the region in which the policy has a cluster of the same name, for the error if there is none in that of the flags.
+fn with_known_region(connection: ClusterConnection, clusters: &ClustersByName) -> ClusterConnection {
+    let ClusterConnection::Live(ContextSelector::Eks(target)) = connection else {
+        return connection;
+    };
+    let known_region = clusters.values().find_map(|cluster| match &cluster.connection {
+        policy::ConnectionSpec::Eks(spec) if spec.name == target.name => Some(spec.region.clone()),
+        _ => None,
+    });
+    let known_region = known_region.filter(|region| Some(region) != target.aws.region.as_ref());
+    ClusterConnection::Live(ContextSelector::Eks(EksTarget { known_region, ..target }))
 }
 
 /// Returns the flags about the kubeconfig.
@@ -105,6 +118,7 @@ pub(crate) fn eks_target(spec: &EksClusterSpec, cluster: &ClusterSpec) -> EksTar
         name: name.clone(),
         account: cluster.account.as_ref().map(ToString::to_string),
         aws: AwsSettings { profile, region: Some(region.clone()), role },
+        known_region: None,
     }
 }
 
@@ -166,7 +180,9 @@ fn unnamed_target(args: &ConnectionArgs, context: &OpsContext) -> Result<TargetC
             error.with_help("pass --context NAME or --snapshot FILE, or declare the cluster in `[clusters]`"),
         ));
     }
-    let connection = if !args.snapshots.is_empty() {
+    let connection = if args.snapshots.is_empty() {
+        chosen_connection(args)?.unwrap_or(ClusterConnection::Live(ContextSelector::Current))
+    } else {
         for text in &args.snapshots {
             if let Some((name, file)) = named_snapshot(text, context) {
                 let error =
@@ -178,8 +194,6 @@ fn unnamed_target(args: &ConnectionArgs, context: &OpsContext) -> Result<TargetC
             args.snapshots.iter().map(|file| snapshot_file(file, context)),
             SnapshotNamedBy::CommandLine,
         )
-    } else {
-        chosen_connection(args)?.unwrap_or(ClusterConnection::Live(ContextSelector::Current))
     };
     Ok(TargetCluster::new(0, None, connection, kubeconfig_flags(args), context))
 }

@@ -25,7 +25,7 @@ use super::protobuf;
 use super::response_body::{ReceivedBody, ResponseSize, check_headers, read_body};
 use super::retry::{MAX_CONNECT_TRIES, MAX_TRIES, is_outcome_unknown, is_retryable, retry_delay};
 use super::safe_errors::{Secrets, describe_auth_error, describe_json_error, describe_tls_setup_error};
-use super::settings::{ConnectionSettings, TimeLimit, Timeouts};
+use super::settings::{ConnectionSettings, Timeouts};
 use super::{ClusterError, ServerOrigin};
 use crate::transport::{connection_timed_out, describe_connection_error, is_connect_error};
 
@@ -291,7 +291,7 @@ impl ApiClient {
         let sending = tokio::time::timeout(after, self.send_with_retries(request, accept));
         self.settings.log.watch(&description, after, sending).await.unwrap_or_else(|_| {
             let what = format!("the request to {} at {}, with its repetitions,", request.operation, self.server);
-            Err(ClusterError::TimedOut { what, after, sent: true, limit: TimeLimit::Request })
+            Err(ClusterError::TimedOut { what, after, sent: true, limit: self.origin.request_limit() })
         })
     }
 
@@ -444,7 +444,7 @@ impl SendError {
                 } else {
                     format!("connecting to the API server at {server}")
                 };
-                ClusterError::TimedOut { what, after, sent: connected, limit: TimeLimit::Request }
+                ClusterError::TimedOut { what, after, sent: connected, limit: origin.request_limit() }
             }
             Self::NotConnected(why) | Self::Interrupted(why) => {
                 ClusterError::Unreachable { server: server.to_owned(), why, origin }

@@ -54,7 +54,8 @@ pub(super) async fn resolve_credentials(
             let renew_at = Instant::now() + TOKEN_LIFETIME;
             let limit = settings.timeouts.request_with_retries();
             let token = settings.log.watch("AWS credentials", limit, source.new_token()).await?;
-            config.auth_info = to_auth_info(&token)?;
+            // The user can also have a user to impersonate.
+            config.auth_info.token = to_auth_info(&token)?.token;
             Ok((config, Some(renew_at)))
         }
     }

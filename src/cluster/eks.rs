@@ -16,6 +16,7 @@ use crate::aws::{
 };
 use crate::diagnostic::InternalError;
 use crate::guard::NodeRoleUse;
+use crate::names::{is_eks_cluster_name, is_region};
 
 /// Makes tokens for one cluster.
 pub(crate) struct EksTokenSource {
@@ -67,6 +68,7 @@ pub(super) async fn load_session(
         attempt: settings.timeouts.request,
         total: limit,
         log: AwsCallLog::new(move |description, result, elapsed| log.ended(description, result, elapsed)),
+        pool: settings.credentials.clone(),
         vars: vars.clone(),
     };
     let loading = tokio::time::timeout(limit, AwsSession::load(aws, context));
@@ -81,13 +83,19 @@ pub(super) async fn describe_and_configure(
     vars: &BTreeMap<String, String>,
     settings: &ConnectionSettings,
 ) -> Result<(Config, EksTokenSource, EksCluster, EksTarget), ClusterError> {
+    check_names(target)?;
     let session = load_session(target.aws.clone(), vars, settings).await?;
     let region = Some(session.region().to_owned());
     let resolved = EksTarget { aws: AwsSettings { region, ..target.aws.clone() }, ..target.clone() };
     let limit = settings.timeouts.request_with_retries();
     let describing = session.describe_cluster(&target.name, target.account.as_deref());
     let description = format!("AWS to describe the cluster {}", target.name);
-    let cluster = settings.log.watch(&description, limit, describing).await?;
+    let cluster = settings.log.watch(&description, limit, describing).await.map_err(|error| match error {
+        AwsError::ClusterNotFound { name, region, account, known_region: _ } => {
+            AwsError::ClusterNotFound { name, region, account, known_region: target.known_region.clone() }
+        }
+        error => error,
+    })?;
     let config = to_config(&target.name, &cluster, vars).await?;
     let tokens = EksTokenSource::new(session, cluster.token_id.clone());
     Ok((config, tokens, cluster, resolved))
@@ -115,6 +123,18 @@ pub(crate) async fn list_eks_clusters(
         Ok(EksClusterList { region, account, names })
     };
     settings.within_observation("the clusters of the account", listing).await
+}
+
+/// A saved plan or a backup can have any text.
+fn check_names(target: &EksTarget) -> Result<(), AwsError> {
+    let invalid = |text: &str, what| AwsError::InvalidName { text: text.to_owned(), what };
+    if !is_eks_cluster_name(&target.name) {
+        return Err(invalid(&target.name, "the name of an EKS cluster"));
+    }
+    match target.aws.region.as_deref().filter(|region| !is_region(region)) {
+        Some(region) => Err(invalid(region, "an AWS region")),
+        None => Ok(()),
+    }
 }
 
 /// Returns the configuration as if a kubeconfig had the cluster, so that proxies and certificates are treated the same.
@@ -152,5 +172,23 @@ pub(super) async fn caller_of_refused_token(source: &Arc<EksTokenSource>) -> Res
         Ok(identity) => Ok(Some(identity.arn.clone())),
         Err(error) if error.is_about_credentials() => Err(error.into()),
         Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_saved_file_are_checked_before_they_are_sent() {
+        let check = |name: &str, region: Option<&str>| {
+            let aws = AwsSettings { region: region.map(str::to_owned), ..AwsSettings::default() };
+            let target = EksTarget { name: name.to_owned(), account: None, aws, known_region: None };
+            check_names(&target).map_err(|error| error.to_string())
+        };
+        assert_eq!(check("prod", Some("eu-west-1")), Ok(()));
+        assert_eq!(check("prod", None), Ok(()));
+        assert_eq!(check("a\nb", None), Err("`a\nb` is not the name of an EKS cluster".to_owned()));
+        assert_eq!(check("prod", Some("evil.example/")), Err("`evil.example/` is not an AWS region".to_owned()));
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct EksTarget {
     pub(crate) account: Option<String>,
     /// The region is that of the AWS configuration, if it has none.
     pub(crate) aws: AwsSettings,
+    /// Another region, in which the policy has a cluster of this name.
+    pub(crate) known_region: Option<String>,
 }
 
 impl EksTarget {

@@ -172,6 +172,14 @@ pub(crate) enum ServerOrigin {
 }
 
 impl ServerOrigin {
+    /// The limit of a request to the server.
+    fn request_limit(self) -> TimeLimit {
+        match self {
+            Self::Kubeconfig => TimeLimit::Request,
+            Self::Eks { is_private } => TimeLimit::EksRequest { is_private },
+        }
+    }
+
     /// What the user can do if there is no connection.
     fn help(self, why: &str) -> &'static str {
         let is_certificate = why.contains("certificate of the server");
@@ -301,7 +309,9 @@ impl ClusterError {
         if let Self::Unauthorized { caller: Some(caller), .. } = self {
             diagnostic = diagnostic.with_because(format!("your credentials are valid: you are {caller}"));
         }
-        if let Self::Unreachable { origin: ServerOrigin::Eks { is_private: true }, .. } = self {
+        if let Self::Unreachable { origin: ServerOrigin::Eks { is_private: true }, .. }
+        | Self::TimedOut { limit: TimeLimit::EksRequest { is_private: true }, .. } = self
+        {
             diagnostic = diagnostic.with_because("the endpoint of the cluster is private");
         }
         match self.help() {
@@ -359,10 +369,13 @@ impl ClusterError {
                     TimeLimit::Request | TimeLimit::Observation => {
                         "check the network, the VPN and the server address in the kubeconfig"
                     }
+                    TimeLimit::EksRequest { is_private } => ServerOrigin::Eks { is_private: *is_private }.help(""),
                     TimeLimit::AwsCall => "check the network, HTTPS_PROXY and NO_PROXY",
                 };
                 let flag = match limit {
-                    TimeLimit::Request | TimeLimit::Plugin | TimeLimit::AwsCall => "--request-timeout",
+                    TimeLimit::Request | TimeLimit::EksRequest { .. } | TimeLimit::Plugin | TimeLimit::AwsCall => {
+                        "--request-timeout"
+                    }
                     TimeLimit::Observation => "--timeout",
                 };
                 format!("{check}; to wait longer, pass {flag} {}", duration_text(after.saturating_mul(2)))

@@ -12,6 +12,7 @@ use super::ClusterError;
 use super::connection_log::ConnectionLog;
 use super::interrupt::Interrupt;
 use super::prompt_turn::PromptTurn;
+use crate::aws::CredentialPool;
 use crate::files::InputFiles;
 
 /// The shortest time after which a wait for a turn at the terminal is looked at again.
@@ -29,6 +30,8 @@ pub(crate) struct ConnectionSettings {
     pub(crate) interrupt: Interrupt,
     /// The files that the command has read: snapshots and kubeconfig files.
     pub(crate) inputs: InputFiles,
+    /// The AWS credentials of the command.
+    pub(crate) credentials: CredentialPool,
     /// Held by the credential plugin that can use the terminal.
     pub(super) prompt_turn: PromptTurn,
     /// Held by the request that receives a long response. Each cluster has its own.
@@ -49,6 +52,7 @@ impl ConnectionSettings {
             log: ConnectionLog::default(),
             interrupt,
             inputs,
+            credentials: CredentialPool::default(),
             prompt_turn: PromptTurn::default(),
             long_response: Arc::new(Semaphore::new(1)),
         }
@@ -114,6 +118,11 @@ pub(crate) const DEFAULT_MAX_RESPONSE: usize = 64 << 20;
 pub(crate) enum TimeLimit {
     /// One connection, request or file.
     Request,
+    /// One connection or request to an EKS cluster that was selected by its name.
+    EksRequest {
+        /// Whether its address can be reached only from its VPC.
+        is_private: bool,
+    },
     /// One run of a credential plugin.
     Plugin,
     /// A call to AWS, or finding AWS credentials.

@@ -7,6 +7,7 @@ use http::Uri;
 use kube::config::ExecConfig;
 
 use crate::aws::{AssumedRole, AwsSettings, ProfileSelection};
+use crate::names::is_eks_cluster_name;
 
 /// The session name of a role that `aws eks get-token --role-arn` assumes (AWS CLI, `customizations/eks/get_token.py`). A
 /// username can contain it.
@@ -50,7 +51,9 @@ pub(super) fn parse_token_command(exec: &ExecConfig, server: &Uri) -> Option<Tok
     let CommandParts { token_id, region, profile, role, external_id, session_name } = parts;
     let role = role.map(|arn| AssumedRole { arn, external_id, session_name });
     let region = region.or_else(|| region_of_server(server));
-    Some(TokenCommand { token_id: token_id?, aws: AwsSettings { profile, region, role } })
+    // Another text could not be sent in a header.
+    let token_id = token_id.filter(|id| is_eks_cluster_name(id))?;
+    Some(TokenCommand { token_id, aws: AwsSettings { profile, region, role } })
 }
 
 #[derive(Default)]

@@ -53,7 +53,7 @@ impl From<ConnectionJson> for ClusterConnection {
 
 impl From<&EksTarget> for EksClusterJson {
     fn from(target: &EksTarget) -> Self {
-        let EksTarget { name, account, aws: AwsSettings { profile, region, role } } = target;
+        let EksTarget { name, account, aws: AwsSettings { profile, region, role }, known_region: _ } = target;
         Self {
             name: name.clone(),
             region: region.clone(),
@@ -70,7 +70,7 @@ impl From<EksClusterJson> for EksTarget {
         let EksClusterJson { name, region, account, profile, role_arn, external_id } = cluster;
         let role = role_arn.map(|arn| AssumedRole { arn, external_id, session_name: None });
         let aws = AwsSettings { profile: profile.map(ProfileSelection::Explicit), region, role };
-        Self { name, account, aws }
+        Self { name, account, aws, known_region: None }
     }
 }
 
@@ -145,8 +145,10 @@ impl TargetCluster {
     ) -> Result<T, ClusterError> {
         let name = match (&self.name, &self.connection) {
             (Some(name), _)
-            | (None, ClusterConnection::Live(ContextSelector::Named(name)))
-            | (None, ClusterConnection::Live(ContextSelector::Eks(EksTarget { name, .. }))) => {
+            | (
+                None,
+                ClusterConnection::Live(ContextSelector::Named(name) | ContextSelector::Eks(EksTarget { name, .. })),
+            ) => {
                 format!("the cluster {name}")
             }
             (None, _) => "the cluster".to_owned(),

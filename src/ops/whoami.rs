@@ -150,9 +150,8 @@ async fn entry_of(connected: &ConnectedCluster, user: &UserInfo, iam: Option<&St
     let Ok(object) = connected.cluster.read(&ObjectKey::aws_auth()).await else {
         return EntryOrigin::Unknown;
     };
-    let aws_auth = match object.as_ref().map(AwsAuth::from_json).transpose() {
-        Ok(aws_auth) => aws_auth,
-        Err(_) => return EntryOrigin::Unknown,
+    let Ok(aws_auth) = object.as_ref().map(AwsAuth::from_json).transpose() else {
+        return EntryOrigin::Unknown;
     };
     let Ok(identity) = IamIdentity::parse(arn) else {
         return EntryOrigin::Unknown;

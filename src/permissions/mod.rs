@@ -4,6 +4,7 @@
 //! returns the requests to ask about.
 
 mod check;
+mod iam_policy;
 mod minimal_roles;
 mod required_permissions;
 mod roles_during_plan;
@@ -11,4 +12,5 @@ mod roles_during_plan;
 mod tests;
 
 pub(crate) use check::{ApplyUser, MissingPermission, check_plan_permissions};
+pub(crate) use iam_policy::{EksAccess, assumed_roles, runner_iam_policy};
 pub(crate) use minimal_roles::{MinimalRoles, RoleWritePermission};

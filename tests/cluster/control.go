@@ -33,6 +33,7 @@ func (c *control) handler() http.Handler {
 	mux.HandleFunc("POST /credentials", endpoint(c.credentials))
 	mux.HandleFunc("POST /synced", endpoint(c.synced))
 	mux.HandleFunc("POST /ec2", describeInstances)
+	mux.HandleFunc("POST /answers", endpoint(c.answers))
 	mux.HandleFunc("POST /watch/start", endpoint(c.startWatch))
 	mux.HandleFunc("POST /watch/round", endpoint(c.watchRound))
 	mux.HandleFunc("POST /watch/stop", endpoint(c.stopWatch))

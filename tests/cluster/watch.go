@@ -6,23 +6,16 @@ package main
 import (
 	"errors"
 	"reflect"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	authentication "k8s.io/api/authentication/v1beta1"
-	authorization "k8s.io/api/authorization/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // The tokens of a watch are valid for 15 minutes, which is far longer than a test.
 type watchInput struct {
-	// Identities are ARNs of STS.
-	Identities []string `json:"identities"`
-	// Requests have only the attributes of a SubjectAccessReview.
-	Requests []authorization.SubjectAccessReviewSpec `json:"requests"`
-	Workers  int                                     `json:"workers"`
+	askedRequests
+	Workers int `json:"workers"`
 }
 
 // history is what an identity could do, as far as it was seen.
@@ -38,8 +31,7 @@ type history struct {
 // change is the first observation of other answers than before.
 type change struct {
 	AtMS int64 `json:"at_ms"`
-	// Answers has a letter for each request: y (allowed), n (denied), or - if the
-	// identity is not authenticated.
+	// Answers are in the form of control.answers.
 	Answers string `json:"answers"`
 }
 
@@ -185,7 +177,7 @@ func (w *watch) observe(h *history, last time.Time) error {
 	at := time.Now()
 	for {
 		user := w.user(h.Identity)
-		answers, err := w.answers(user)
+		answers, err := w.control.answersFor(user, w.input.Requests)
 		if err != nil {
 			return err
 		}
@@ -208,22 +200,6 @@ func (w *watch) observe(h *history, last time.Time) error {
 	}
 }
 
-func (w *watch) answers(user *authentication.UserInfo) (string, error) {
-	var answers strings.Builder
-	for _, request := range w.input.Requests {
-		if user == nil {
-			answers.WriteByte('-')
-			continue
-		}
-		allowed, err := w.isAllowed(user, request)
-		if err != nil {
-			return "", err
-		}
-		answers.WriteByte(map[bool]byte{true: 'y', false: 'n'}[allowed])
-	}
-	return answers.String(), nil
-}
-
 func sameUser(a, b *authentication.UserInfo) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -235,21 +211,4 @@ func sameUser(a, b *authentication.UserInfo) bool {
 func (w *watch) user(identity string) *authentication.UserInfo {
 	user, _ := w.control.authenticator.review(w.tokens[identity])
 	return user
-}
-
-func (w *watch) isAllowed(user *authentication.UserInfo, request authorization.SubjectAccessReviewSpec) (bool, error) {
-	request.User, request.UID = user.Username, user.UID
-	request.Groups = slices.Concat(user.Groups, []string{"system:authenticated"})
-	request.Extra = map[string]authorization.ExtraValue{}
-	for key, values := range user.Extra {
-		request.Extra[key] = authorization.ExtraValue(values)
-	}
-	ctx, cancel := requestContext()
-	defer cancel()
-	review, err := w.control.client.AuthorizationV1().SubjectAccessReviews().Create(
-		ctx, &authorization.SubjectAccessReview{Spec: request}, metav1.CreateOptions{})
-	if err != nil {
-		return false, err
-	}
-	return review.Status.Allowed, nil
 }

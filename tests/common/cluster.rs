@@ -29,11 +29,19 @@ pub struct Options {
     /// Runs the Node authorizer before the others. EKS always does. The other authorizers are the webhook for access
     /// policies and RBAC, in this order.
     pub node_authorizer: bool,
+    /// The name that tokens must be signed for.
+    pub cluster_name: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { aggregation: true, webhook_cache_ttl: Duration::ZERO, sso_role_match: false, node_authorizer: false }
+        Self {
+            aggregation: true,
+            webhook_cache_ttl: Duration::ZERO,
+            sso_role_match: false,
+            node_authorizer: false,
+            cluster_name: "test-cluster",
+        }
     }
 }
 
@@ -66,6 +74,7 @@ impl TestCluster {
             format!("--aggregation={}", options.aggregation),
             format!("--sso-role-match={}", options.sso_role_match),
             format!("--node-authorizer={}", options.node_authorizer),
+            format!("--cluster-name={}", options.cluster_name),
             format!("--authentication-token-webhook-cache-ttl={}ms", options.webhook_cache_ttl.as_millis()),
         ]);
         let ca = PathBuf::from(process.announced("ca"));

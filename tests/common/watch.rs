@@ -25,6 +25,14 @@ pub struct History {
 }
 
 impl TestCluster {
+    /// Whether the identities may make the requests, in the forms of [`History`] and [`Self::watch`], with new tokens.
+    #[track_caller]
+    pub fn answers(&self, identities: &[&str], requests: &[Value]) -> Vec<String> {
+        let input = json!({"identities": identities, "requests": requests});
+        let output = self.control_request("/answers", &input).unwrap_or_else(|error| panic!("{error}"));
+        serde_json::from_value(output).expect("a text for each identity")
+    }
+
     /// Asks again and again whether the identities may make the requests, which are `spec`s of a SubjectAccessReview with
     /// only `resourceAttributes` or `nonResourceAttributes`. Returns after the first round.
     #[track_caller]

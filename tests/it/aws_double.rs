@@ -166,13 +166,19 @@ fn creator_is_admin_that_no_group_shows() {
 
 #[test]
 fn node_authorizer_is_asked_first() {
-    let cluster = TestCluster::start_with(Options { node_authorizer: true, aggregation: false, ..Options::default() });
+    let cluster = TestCluster::start_with(Options {
+        node_authorizer: true,
+        aggregation: false,
+        cluster_name: "second",
+        ..Options::default()
+    });
     cluster.set_authentication_mode("API");
     cluster
         .set_access_entries(&json!([{"principal_arn": "arn:aws:iam::111122223333:role/nodes", "type": "EC2_LINUX"}]));
     let node = "arn:aws:sts::111122223333:assumed-role/nodes/i-0123456789abcdef0";
     let user = cluster.map(node).unwrap();
     assert_eq!(user["username"], "system:node:i-0123456789abcdef0.eu-west-1.compute.internal");
+    assert_eq!(cluster.cluster_name(), "second");
     assert_eq!(status(&cluster, node, "GET", "/api/v1/services", None), 200);
     assert_eq!(status(&cluster, node, "GET", "/api/v1/namespaces/kube-system/secrets", None), 403);
 }
@@ -189,6 +195,7 @@ fn watch_sees_a_short_gap() {
         json!({"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}),
     ];
     entry(view.clone());
+    assert_eq!(cluster.answers(&[DEV, "arn:aws:sts::111122223333:assumed-role/none/x"], &requests), ["yn", "--"]);
     let watch = cluster.watch(&[DEV], &requests);
     let histories = watch.stop_without_gaps();
     assert_eq!(histories[0].changes[0].1, "yn");

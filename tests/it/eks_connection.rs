@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::common::TestCluster;
+use crate::common::proxy::{Proxy, ProxyAction, ProxyResponse};
 use crate::common::sandbox::{RunOutput, Sandbox, example_path};
 use crate::common::shared_cluster::cluster;
 
@@ -282,6 +283,17 @@ fn errors_of_aws_name_the_cause_and_the_next_step() {
     let error = absent.error(&["plan", "--eks", "absent", "--region", "eu-west-1"]);
     assert!(error.contains("error: there is no EKS cluster `absent` in eu-west-1"), "{error}");
     assert!(error.contains("rolecall clusters --region eu-west-1"), "{error}");
+    absent.sandbox.write("rolecall.toml", &viewer_policy(&eks(&cluster)));
+    let error = absent.error(&["plan", "--eks", name, "--region", "us-east-1"]);
+    assert!(error.contains(&format!("error: there is no EKS cluster `{name}` in us-east-1")), "{error}");
+    assert!(
+        error.contains("help: the policy has a cluster of this name in eu-west-1: pass --region eu-west-1"),
+        "{error}"
+    );
+    let arn = format!("arn:aws:eks:eu-west-1:111122223333:cluster/{name}");
+    let error = absent.error(&["plan", "--eks", &arn, "--region", "us-east-1"]);
+    assert!(error.contains("error: `--region us-east-1` is not the region of the ARN, which is eu-west-1"), "{error}");
+    absent.ok(&["plan", "--eks", &arn]);
 
     for status in ["CREATING", "DELETING", "FAILED"] {
         cluster.set_eks_cluster(&json!({ "status": status }));
@@ -297,6 +309,19 @@ fn errors_of_aws_name_the_cause_and_the_next_step() {
             "help: connect from the VPC of the cluster",
         ],
     );
+    // The address of a private endpoint usually leads nowhere, so that a connection is never made.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    cluster.set_eks_cluster(&json!({
+        "endpoint": format!("https://{}", silent.local_addr().unwrap()),
+        "details": { "resourcesVpcConfig": { "endpointPublicAccess": false, "endpointPrivateAccess": true } },
+    }));
+    let error = admin.error(&["plan", "--request-timeout", "500ms"]);
+    assert!(
+        error.contains("timed out after 500ms") && error.contains("the endpoint of the cluster is private"),
+        "{error}"
+    );
+    assert!(error.contains("help: connect from the VPC of the cluster"), "{error}");
+    cluster.reset_aws();
     let other_authority = base64(OTHER_AUTHORITY);
     cluster.set_eks_cluster(&json!({ "certificate_authority": other_authority }));
     check(&admin, &["the certificate of the server is not signed by a trusted certificate authority", "HTTPS_PROXY"]);
@@ -432,6 +457,16 @@ fn role_is_assumed_with_the_external_id_of_the_policy() {
     assert!(shown.contains("  username      deployer:rolecall\n"), "{shown}");
     runner.ok(&["plan", "--out", "plan.json"]);
     runner.ok(&["apply", "--plan", "plan.json"]);
+    // Clusters with the same role share its session.
+    let two = format!(
+        "[policy]\nname = \"p\"\n[clusters.a]\n{0}\n[clusters.b]\n{0}\n",
+        eks(&cluster).replace(" }", &format!(", role-arn = {role:?}, external-id = \"from-policy\" }}"))
+    );
+    runner.sandbox.write("two.toml", &two);
+    cluster.forget_aws_calls();
+    runner.ok(&["whoami", "two.toml"]);
+    let count = |call: &str| cluster.aws_call_names().iter().filter(|name| *name == call).count();
+    assert_eq!((count("AssumeRole"), count("DescribeCluster")), (1, 2));
     runner.sandbox.write("rolecall.toml", &policy("wrong"));
     let error = runner.error(&["plan"]);
     assert!(
@@ -446,4 +481,98 @@ fn role_is_assumed_with_the_external_id_of_the_policy() {
     // The profile of the policy takes precedence over the credentials of the environment.
     let error = runner.error(&["plan"]);
     assert!(error.contains("the access key is not known"), "{error}");
+}
+
+#[test]
+fn token_is_renewed_once_after_a_refusal() {
+    let cluster = cluster();
+    cluster.set_aws_auth(&json!({ "mapRoles": ROLES }));
+    let reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let refuse_first = Proxy::start(&cluster, move |request| {
+        let is_first = request.matches("POST", reviews) && request.nth == 1;
+        let refused = ProxyResponse::failure(401, "Unauthorized", "Unauthorized");
+        if is_first { ProxyAction::Respond(refused) } else { ProxyAction::Forward }
+    });
+    let name = cluster.cluster_name();
+    let args = ["--region", "eu-west-1", "eks", "get-token", "--cluster-name", name];
+    let mut runner = Runner::new(&cluster, ADMIN);
+    runner.set("KUBECONFIG", "kubeconfig");
+    let with_proxy = kubeconfig(&cluster, "aws", &args).replace(cluster.server(), &refuse_first.server());
+    let mut with_proxy: Value = serde_json::from_str(&with_proxy).unwrap();
+    with_proxy["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority-data");
+    runner.sandbox.write("kubeconfig", &with_proxy.to_string());
+    runner.ok(&["whoami"]);
+    let requests = refuse_first.requests();
+    let tokens: Vec<&str> = requests
+        .iter()
+        .filter(|request| request.matches("POST", reviews))
+        .map(|request| request.authorization.as_str())
+        .collect();
+    assert_eq!(tokens.len(), 2);
+    assert!(tokens[0] != tokens[1] && tokens.iter().all(|token| token.starts_with("Bearer k8s-aws-v1.")));
+}
+
+#[test]
+fn profiles_without_usable_credentials_are_errors_with_a_next_step() {
+    let mut runner = Runner::with_env(Vec::new());
+    runner.set("AWS_ENDPOINT_URL", "http://127.0.0.1:9").set("AWS_MAX_ATTEMPTS", "1");
+    let role = "role_arn = arn:aws:iam::111122223333:role/x";
+    let sso = "sso_account_id = 111122223333\nsso_role_name = x";
+    runner.sandbox.write(
+        ".aws/config",
+        &format!(
+            "[profile loop]\n{role}\nsource_profile = loop2\n[profile loop2]\n{role}\nsource_profile = loop\n\
+             [profile login]\nlogin_session = arn:aws:iam::111122223333:user/Admin\n\
+             [profile sso]\nsso_session = absent\n{sso}\n\
+             [profile old-sso]\nsso_start_url = https://x.awsapps.com/start\nsso_region = eu-west-1\n{sso}\n\
+             [profile source]\n{role}\nsource_profile = absent\n\
+             [profile process]\ncredential_process = sh -c 'echo tok-SECRET; echo tok-SECRET >&2; exit 3'\n\
+             [profile web]\n{role}\nweb_identity_token_file = /nonexistent/tok-SECRET\n\
+             [profile chain]\n{role}\nsource_profile = base\n\
+             [profile base]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = tok-SECRET\n\
+             [profile empty]\nregion = eu-west-1\n",
+        ),
+    );
+    for (profile, expected) in [
+        ("loop", "the AWS profile `loop` refers to itself by `source_profile`"),
+        ("login", "the AWS profile `login` gets its credentials in a way that only the AWS CLI supports"),
+        ("sso", "the AWS profile `sso` has an SSO configuration that is not complete"),
+        ("old-sso", "help: run `aws sso login --profile old-sso`"),
+        ("source", "the AWS profile `source` or one that it refers to is not defined"),
+        ("process", "the `credential_process` of the profile failed"),
+        ("web", "a file that the profile or AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read"),
+        ("chain", "cannot connect to AWS for sts:AssumeRole: connection refused"),
+        ("empty", "no AWS credentials were found for the profile `empty`"),
+        ("absent", "the AWS profile `absent` or one that it refers to is not defined"),
+    ] {
+        let args = ["whoami", "--eks", "prod", "--region", "eu-west-1", "--profile", profile, "-v"];
+        let error = runner.error(&args);
+        assert!(error.contains(expected), "{profile}\n{error}");
+        assert!(!error.contains("SECRET"), "{profile}\n{error}");
+    }
+    let error = runner.error(&["whoami", "--eks", "prod"]);
+    assert!(error.contains("error: no AWS region is set") && error.contains("help: pass --region"), "{error}");
+    runner.sandbox.write(".aws/config", "[broken tok-SECRET");
+    let error = runner.error(&["whoami", "--eks", "prod", "--region", "eu-west-1"]);
+    assert!(error.contains("error: the AWS configuration files are not valid"), "{error}");
+    assert!(!error.contains("SECRET"), "{error}");
+}
+
+#[test]
+fn iam_policy_of_the_runner_is_printed_for_clusters_by_name() {
+    let sandbox = Sandbox::offline();
+    sandbox.write(
+        "rolecall.toml",
+        "[policy]\nname = \"p\"\n[clusters.a]\neks = { name = \"a\", region = \"eu-west-1\" }\naccount = \"111122223333\"\n\
+         [clusters.b]\neks = { name = \"b\", region = \"eu-west-1\", role-arn = \"arn:aws:iam::444455556666:role/r\" }\n\
+         [clusters.c]\ncontext = \"c\"\n",
+    );
+    let output = sandbox.run(&["permissions", "--iam"]);
+    let policy: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(policy["Statement"][0]["Resource"], json!(["arn:aws:eks:eu-west-1:111122223333:cluster/a"]));
+    assert_eq!(policy["Statement"][1]["Resource"], json!(["arn:aws:iam::444455556666:role/r"]));
+    let note = "note: the role arn:aws:iam::444455556666:role/r needs eks:DescribeCluster on arn:aws:eks:eu-west-1:*:cluster/b";
+    assert!(output.exit_code == 0 && output.stderr.contains(note), "{}", output.stderr);
+    let error = sandbox.run(&["permissions", "--iam", "--cluster", "c"]).stderr;
+    assert!(error.contains("no cluster is named by its name in EKS"), "{error}");
 }

@@ -8,6 +8,7 @@ type Trap = (u8, &'static str, &'static [(&'static str, &'static [&'static str])
 
 // A place is a file or a directory. A directory means a module, so that a test may move within its module.
 const ACCESS: &str = "src/access";
+const AWS_DOUBLE: &str = "tests/it/aws_double.rs";
 const ENTRIES: &str = "src/plan/entries";
 const GUARD: &str = "src/guard";
 const NAMES: &str = "src/names";
@@ -127,6 +128,11 @@ const TRAPS: &[Trap] = &[
         ],
     ),
     (
+        27,
+        "an access entry makes the aws-auth entry of its principal dead, and the mode API every entry",
+        &[(AWS_DOUBLE, &["mode_decides_which_store_authenticates"])],
+    ),
+    (
         28,
         "a cached token works after its entry is removed, and a new one does not",
         &[("tests/it/safe_apply.rs", &["cached_token_outlives_its_entry_and_apply_reports_it"])],
@@ -234,8 +240,14 @@ const TRAPS: &[Trap] = &[
     ),
     (
         50,
-        "RBAC does not show the access of access entries",
-        &[(GUARD, &["caller_outside_aws_auth_is_noted_and_keeps_repair_permissions"])],
+        "RBAC does not show the access of access entries, impersonation drops it, and the escalation check ignores it",
+        &[
+            (GUARD, &["caller_outside_aws_auth_is_noted_and_keeps_repair_permissions"]),
+            (
+                AWS_DOUBLE,
+                &["access_policies_authorize_in_their_scope", "access_policy_does_not_count_for_escalation_check"],
+            ),
+        ],
     ),
     (
         55,
@@ -259,6 +271,11 @@ const TRAPS: &[Trap] = &[
             ("src/cluster", &["micro_time_has_exactly_six_decimal_places"]),
             ("tests/it/safe_apply.rs", &["lease_is_held_during_writes_and_released"]),
         ],
+    ),
+    (
+        64,
+        "a role that is created again is not authenticated by its old access entry",
+        &[(AWS_DOUBLE, &["mode_decides_which_store_authenticates"])],
     ),
     (
         67,

@@ -86,7 +86,11 @@ func (d *Double) newEntry(owner *cluster, arn, principalID, kind string) *access
 	d.made++
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", arn, d.made))
 	parsed, _ := awsarn.Parse(arn)
-	category, name, _ := strings.Cut(parsed.Resource, "/")
+	category, name, ok := strings.Cut(parsed.Resource, "/")
+	if !ok {
+		// The root user of an account.
+		name = category
+	}
 	now := d.now()
 	e := &accessEntry{
 		arn: fmt.Sprintf("arn:%s:eks:%s:%s:access-entry/%s/%s/%s/%s/%x-%x-%x-%x-%x", owner.partition, owner.region, owner.account,

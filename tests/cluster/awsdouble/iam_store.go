@@ -21,7 +21,8 @@ type principal struct {
 	Created time.Time
 	// ExternalID is required by the trust policy of the role, if it is not empty.
 	ExternalID string
-	// TrustedARNs may assume the role. Empty: every principal may.
+	// TrustedARNs may assume the role: users, roles, sessions, or `root` of an account.
+	// Empty: every principal may.
 	TrustedARNs []string
 	// WebIdentityToken may assume the role with a web identity.
 	WebIdentityToken string

@@ -92,6 +92,10 @@ func TestAssumedRoles(t *testing.T) {
 	_, err := f.SetPrincipals([]PrincipalInput{
 		{ARN: "arn:aws:iam::444455556666:role/team/deploy", ExternalID: "secret", TrustedARNs: []string{dev}},
 		{ARN: "arn:aws:iam::111122223333:role/web", WebIdentityToken: "a.b.c"},
+		{ARN: role},
+		{ARN: "arn:aws:iam::111122223333:role/by-role", TrustedARNs: []string{role}},
+		{ARN: "arn:aws:iam::111122223333:role/by-account", TrustedARNs: []string{"arn:aws:iam::111122223333:root"}},
+		{ARN: "arn:aws:iam::111122223333:role/by-other", TrustedARNs: []string{remote}},
 	})
 	f.ok(err)
 	input := sts.AssumeRoleInput{
@@ -107,6 +111,12 @@ func TestAssumedRoles(t *testing.T) {
 	input.RoleSessionName = aws.String("not allowed")
 	_, err = f.sts().AssumeRole(f.ctx, &input)
 	f.wantError(err, "ValidationError", "1 validation error detected: Value 'not allowed' at 'RoleSessionName'")
+	input.RoleSessionName = aws.String("ci")
+	for name, trusted := range map[string]bool{"by-role": true, "by-account": true, "by-other": false} {
+		input.RoleArn = aws.String("arn:aws:iam::111122223333:role/" + name)
+		_, err = f.sts().AssumeRole(f.ctx, &input)
+		equal(f, err == nil, trusted)
+	}
 	f.config.Credentials = aws.AnonymousCredentials{}
 	web, err := f.sts().AssumeRoleWithWebIdentity(f.ctx, &sts.AssumeRoleWithWebIdentityInput{
 		RoleArn:          aws.String("arn:aws:iam::111122223333:role/web"),

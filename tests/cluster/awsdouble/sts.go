@@ -25,11 +25,30 @@ func (d *Double) getCallerIdentity(c *call) (map[string]any, *apiError) {
 func (d *Double) assumeRole(c *call) (map[string]any, *apiError) {
 	arn := c.input["RoleArn"].(string)
 	role := d.registeredRole(arn)
-	if role == nil || role.ExternalID != "" && c.input["ExternalId"] != role.ExternalID ||
-		len(role.TrustedARNs) > 0 && !slices.Contains(role.TrustedARNs, c.principal.ARN) {
+	if role == nil || !d.trusts(role, c.principal) || role.ExternalID != "" && c.input["ExternalId"] != role.ExternalID {
 		return nil, accessDenied(c, "sts:AssumeRole", arn)
 	}
 	return d.session(c, role)
+}
+
+// trusts tells whether the trust policy of a role names the caller, its role or its
+// account.
+func (d *Double) trusts(role *principal, caller Identity) bool {
+	if len(role.TrustedARNs) == 0 {
+		return true
+	}
+	parsed, err := awsarn.Parse(caller.ARN)
+	if err != nil {
+		return false
+	}
+	account := awsarn.ARN{Partition: parsed.Partition, Service: "iam", AccountID: parsed.AccountID, Resource: "root"}
+	names := []string{caller.ARN, account.String()}
+	if parts := strings.Split(parsed.Resource, "/"); parts[0] == "assumed-role" && len(parts) == 3 {
+		if known := d.iam.get(parsed.AccountID, "role", parts[1]); known != nil {
+			names = append(names, known.ARN)
+		}
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(role.TrustedARNs, name) })
 }
 
 // assumeRoleWithWebIdentity is not signed: the token is the proof of the identity.
