@@ -64,9 +64,12 @@ impl ProvideCredentials for CredentialCache {
     }
 }
 
+/// Credentials, and the settings that led to them.
+type PooledCredentials = (AwsSettings, Arc<CredentialCache>);
+
 /// The credentials of a command, so that several clusters with the same settings share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CredentialPool(Arc<std::sync::Mutex<Vec<(AwsSettings, Arc<CredentialCache>)>>>);
+pub(crate) struct CredentialPool(Arc<std::sync::Mutex<Vec<PooledCredentials>>>);
 
 impl CredentialPool {
     /// Returns the credentials for the settings: those that are there, or new ones.

@@ -286,8 +286,8 @@ fn policy() -> String {
 }
 
 /// The schemas of the output by the commands that print them.
-const DOCUMENTS: [&str; 9] =
-    ["plan", "backup", "access", "explanation", "report", "diagnostics", "test", "whoami", "permissions"];
+const DOCUMENTS: [&str; 10] =
+    ["plan", "backup", "access", "explanation", "report", "diagnostics", "test", "whoami", "clusters", "permissions"];
 
 fn documents() -> String {
     let mut out = String::new();
