@@ -552,6 +552,16 @@ fn profiles_without_usable_credentials_are_errors_with_a_next_step() {
     }
     let error = runner.error(&["whoami", "--eks", "prod"]);
     assert!(error.contains("error: no AWS region is set") && error.contains("help: pass --region"), "{error}");
+    runner.set("AWS_CA_BUNDLE", "bundle.pem");
+    for (text, expected) in [
+        ("not PEM", "error: the file bundle.pem of AWS_CA_BUNDLE cannot be read, or has no PEM certificates"),
+        (OTHER_AUTHORITY, "cannot connect to AWS for sts:AssumeRole: connection refused"),
+    ] {
+        runner.sandbox.write("bundle.pem", text);
+        let error = runner.error(&["whoami", "--eks", "prod", "--region", "eu-west-1", "--profile", "chain"]);
+        assert!(error.contains(expected), "{error}");
+    }
+    runner.set("AWS_CA_BUNDLE", "");
     runner.sandbox.write(".aws/config", "[broken tok-SECRET");
     let error = runner.error(&["whoami", "--eks", "prod", "--region", "eu-west-1"]);
     assert!(error.contains("error: the AWS configuration files are not valid"), "{error}");
