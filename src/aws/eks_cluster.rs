@@ -51,6 +51,8 @@ pub(crate) struct EksCluster {
     pub(crate) arn: String,
     pub(crate) version: Option<String>,
     pub(crate) auth_mode: ClusterAuthMode,
+    /// The role of the nodes of Auto Mode, if it is enabled.
+    pub(crate) auto_mode_role: Option<String>,
     /// Whether the endpoint can be reached only from the VPC of the cluster.
     pub(crate) is_private: bool,
 }
@@ -109,6 +111,7 @@ impl EksCluster {
             certificate_authority: authority.to_owned(),
             token_id: outpost_id.unwrap_or(name).to_owned(),
             arn: arn.to_owned(),
+            auto_mode_role: cluster.compute_config().and_then(|compute| compute.node_role_arn()).map(str::to_owned),
             version: cluster.version().filter(|version| is_version(version)).map(str::to_owned),
             auth_mode,
             is_private: cluster.resources_vpc_config().is_some_and(|vpc| !vpc.endpoint_public_access()),

@@ -126,7 +126,7 @@ impl AwsSession {
         selected.or_else(|| self.context.var("AWS_PROFILE"))
     }
 
-    fn call<'a>(&self, action: &'static str, resource: &'a str) -> CallDescription<'a> {
+    pub(super) fn call<'a>(&self, action: &'static str, resource: &'a str) -> CallDescription<'a> {
         CallDescription { action, resource, limit: self.context.total, clock_offset: self.clock.seconds() }
     }
 
@@ -150,6 +150,12 @@ impl AwsSession {
             TokenError::NoEndpoint => AwsError::NoTokenEndpoint { region: self.region.clone() },
             TokenError::Internal(error) => error.into(),
         })
+    }
+
+    /// Returns a client of EKS with credentials.
+    pub(super) async fn eks_client(&self) -> Result<aws_sdk_eks::Client, AwsError> {
+        self.credentials().await?;
+        Ok(aws_sdk_eks::Client::new(&self.config))
     }
 
     /// Returns the identity of the credentials.

@@ -7,19 +7,14 @@ use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
 use crate::access::SubjectQuery;
-use crate::cluster::ClusterError;
-use crate::cluster::ReadCluster as _;
 use crate::cluster::kubeconfig::{ContextSelector, EksTarget};
-use crate::diagnostic::{Diagnostic, InternalError};
+use crate::diagnostic::Diagnostic;
 use crate::names::path_segment_error;
-use crate::ops::missing_permissions::{denied_requests, describe_missing_permission};
-use crate::ops::{ClusterConnection, CommandError, ConnectedCluster, LoadedPolicy, TargetCluster, after_state_error};
-use crate::permissions::{
-    ApplyUser, EksAccess, MinimalRoles, MissingPermission, RoleWritePermission, assumed_roles, check_plan_permissions,
-    runner_iam_policy,
-};
-use crate::plan::{self, AccessComparison, Plan};
-use crate::policy::expand::expand;
+use crate::ops::missing_permissions::describe_missing_permission;
+use crate::ops::runner_permissions::{CallerPermissions, caller_permissions, read_cluster, roles_for_apply};
+use crate::ops::{ClusterConnection, CommandError, ConnectedCluster, TargetCluster};
+use crate::permissions::{EksAccess, MinimalRoles, RoleWritePermission, assumed_roles, runner_iam_policy};
+use crate::plan::Plan;
 use crate::render::text_util::{escape_control, pluralize};
 use crate::report::{
     CommandJson, MissingPermissionJson, ObjectListDocument, PermissionsCheckJson, PermissionsDocument,
@@ -48,11 +43,19 @@ pub(crate) async fn run(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, C
     }
     let path = args.target.policy.clone().or_else(|| find_policy(env));
     let loaded = path.map(|path| load_policy(Some(&path), env)).transpose()?;
-    let (target, connected, state) = observe_cluster(args, loaded.as_ref(), env).await?;
+    let clusters = loaded.as_ref().map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
+    let context = env.ops_context();
+    let mut targets = resolve_targets(clusters, &args.target.connection, &context)?;
+    let (Some(target), true) = (targets.pop(), targets.is_empty()) else {
+        let error = Diagnostic::error("permissions needs one cluster, but the policy has several");
+        return Err(CommandError::from_diagnostic(error.with_help("pass --cluster NAME")));
+    };
+    let may_be_unreadable = args.check && args.for_command != RunnerCommand::Apply;
+    let (connected, state) = read_cluster(&target, may_be_unreadable).await?;
     let (roles, plan) = match (reading_roles, &loaded) {
         (Some(roles), _) => (roles, None),
         (None, Some(loaded)) => {
-            let (roles, plan) = roles_for_apply(loaded, &target, &state, env)?;
+            let (roles, plan) = roles_for_apply(loaded, &target, &state, &context)?;
             (roles, Some(plan))
         }
         (None, None) => {
@@ -96,56 +99,6 @@ fn print_iam_policy(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, Comma
         env.note(&format!("note: the role {role} needs eks:DescribeCluster on {cluster}\n"));
     }
     Ok(Exit::Success)
-}
-
-/// Connects to the one cluster that the command is for.
-async fn observe_cluster(
-    args: &PermissionsArgs,
-    loaded: Option<&LoadedPolicy>,
-    env: &mut Env,
-) -> Result<(TargetCluster, ConnectedCluster, State), CommandError> {
-    let clusters = loaded.map(|loaded| (&loaded.policy.clusters, loaded.base_dir.as_path()));
-    let mut targets = resolve_targets(clusters, &args.target.connection, &env.ops_context())?;
-    let (Some(target), true) = (targets.pop(), targets.is_empty()) else {
-        let error = Diagnostic::error("permissions needs one cluster, but the policy has several");
-        return Err(CommandError::from_diagnostic(error.with_help("pass --cluster NAME")));
-    };
-    let reading = async {
-        let connected = target.connect().await?;
-        // The check has to work for a caller that is not allowed to read the cluster: that is what it finds.
-        let state = match connected.cluster.read_state().await {
-            Err(ClusterError::Forbidden { .. }) if args.check && args.for_command != RunnerCommand::Apply => {
-                State::default()
-            }
-            result => result?,
-        };
-        Ok((connected, state))
-    };
-    let (connected, state) = target.within_timeout(reading).await?;
-    Ok((target, connected, state))
-}
-
-fn roles_for_apply(
-    loaded: &LoadedPolicy,
-    target: &TargetCluster,
-    state: &State,
-    env: &Env,
-) -> Result<(MinimalRoles, Plan), CommandError> {
-    let (policy, name) = (&loaded.policy, target.name.as_deref());
-    let to_error = |diagnostics| CommandError::new(policy.sources.clone(), diagnostics);
-    let (desired, _) = expand(policy, name, state, env.now).map_err(to_error)?;
-    let plan = plan::plan(policy, name, state, env.now).map_err(to_error)?;
-    let roles = MinimalRoles::for_apply(&desired, state, &plan).map_err(|error| after_state_error(&error))?;
-    Ok((roles, plan))
-}
-
-/// Returns the permissions that the caller has now, and that the plan takes away before it needs them.
-fn revoked_permissions(plan: &Plan, live: &State, user: &ApplyUser) -> Result<Vec<MissingPermission>, CommandError> {
-    let after = plan.state_after(live).map_err(|error| after_state_error(&error))?;
-    let comparison = AccessComparison::new(live, &after);
-    let mut missing = check_plan_permissions(plan, &comparison, user).map_err(|error| after_state_error(&error))?;
-    missing.retain(|permission| permission.is_revoked_by_plan);
-    Ok(missing)
 }
 
 fn parse_subject(text: &str) -> Result<Subject, CommandError> {
@@ -226,21 +179,7 @@ async fn check_caller(
     state: &State,
     env: &mut Env,
 ) -> Result<Exit, CommandError> {
-    let Some(caller) = connected.cluster.whoami().await? else {
-        let error = Diagnostic::error("--check needs a live cluster: a snapshot has no caller");
-        return Err(CommandError::from_diagnostic(error.with_help("use a live cluster, or omit --check")));
-    };
-    let user = ApplyUser { username: caller.username.clone(), groups: caller.groups };
-    let mut missing = roles.missing_permissions(state, &user);
-    let requests: Vec<_> = missing.iter().map(|permission| permission.request.clone()).collect();
-    // A cluster with a caller answers access reviews. Without the answers, nothing would be missing.
-    let denied = denied_requests(&connected.cluster, &requests).await?;
-    let denied =
-        denied.ok_or_else(|| InternalError::new(format!("{} has a caller, but no reviews", connected.label)))?;
-    missing.retain(|permission| denied.contains(&permission.request));
-    if let Some(plan) = plan {
-        missing.extend(revoked_permissions(plan, state, &user)?);
-    }
+    let CallerPermissions { username, missing } = caller_permissions((roles, plan), connected, state).await?;
     let command = command_name(args.for_command);
     match args.format {
         OutputFormat::Json => {
@@ -256,7 +195,7 @@ async fn check_caller(
             print_json(&PermissionsDocument::new(vec![check]), env)?;
         }
         OutputFormat::Text => {
-            let (label, username) = (escape_control(&connected.label), escape_control(&caller.username));
+            let (label, username) = (escape_control(&connected.label), escape_control(&username));
             if missing.is_empty() {
                 env.print(&format!("{label}: `{username}` has all permissions that {command} needs\n"));
             } else {

@@ -11,8 +11,11 @@ use tokio::sync::OnceCell;
 use super::ClusterError;
 use super::kubeconfig::{EksTarget, context_config};
 use super::settings::ConnectionSettings;
-use crate::aws::{AwsCallContext, AwsCallLog, AwsError, AwsSession, AwsSettings, EksCluster, StsIdentity};
+use crate::aws::{
+    AwsCallContext, AwsCallLog, AwsError, AwsSession, AwsSettings, EksCluster, StsIdentity, read_node_roles,
+};
 use crate::diagnostic::InternalError;
+use crate::guard::NodeRoleUse;
 use crate::names::{is_eks_cluster_name, is_region};
 
 /// Makes tokens for one cluster.
@@ -36,6 +39,14 @@ impl EksTokenSource {
     /// Makes the next token with new credentials, because the last one was refused.
     pub(super) async fn forget_credentials(&self) {
         self.session.forget_credentials().await;
+    }
+
+    /// Returns the roles that EKS uses for the nodes of the cluster.
+    ///
+    /// # Errors
+    /// If AWS does not allow or answer one of the calls.
+    pub(crate) async fn node_roles(&self) -> Result<Vec<(String, NodeRoleUse)>, AwsError> {
+        read_node_roles(&self.session, &self.token_id).await
     }
 
     /// Returns the identity of the credentials.

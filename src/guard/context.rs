@@ -6,6 +6,7 @@ use super::allow_flag::AllowFlag;
 use super::aws_auth;
 use super::caller::{self, CallerIdentity};
 use super::everyone;
+use super::node_roles::NodeRoles;
 use super::nodes::{self, NodeSample};
 use super::removals;
 use super::risk::{GuardKind, Risk, UnevaluatedGuard};
@@ -20,6 +21,8 @@ use crate::state::State;
 pub(crate) struct ClusterFacts {
     pub(crate) caller: Observed<CallerIdentity>,
     pub(crate) nodes: Observed<NodeSample>,
+    /// `None` if EKS was not asked: the cluster is not known to be one of EKS, or the plan takes nothing from an aws-auth entry.
+    pub(crate) node_roles: Option<Observed<NodeRoles>>,
 }
 
 impl ClusterFacts {
@@ -89,7 +92,7 @@ pub(crate) fn evaluate_guards(
     context.live_access.grants.build_index();
     context.after_access.grants.build_index();
     let mut risks = caller::find_risks(&context, &facts.caller, &mut report.not_evaluated);
-    risks.extend(nodes::find_risks(&context, &facts.nodes));
+    risks.extend(nodes::find_risks(&context, facts, &mut report.not_evaluated));
     risks.extend(aws_auth::find_risks(&context));
     risks.extend(everyone::find_risks(&context));
     risks.extend(removals::check_removals(&context));

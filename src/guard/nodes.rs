@@ -5,8 +5,9 @@
 //! `system:nodes`.
 
 use super::allow_flag::AllowFlag;
-use super::context::{GuardContext, Observed};
-use super::risk::{GuardKind, Risk};
+use super::context::{ClusterFacts, GuardContext, Observed};
+use super::node_roles::NodeRoleUse;
+use super::risk::{GuardKind, Risk, UnevaluatedGuard};
 use crate::access::{Authentication, DenialReason, Identity, SubjectQuery};
 
 /// Groups that only nodes have.
@@ -47,41 +48,69 @@ fn all_keep_node_identity(before: &Identity, after: &Authentication) -> bool {
     }
 }
 
-/// Reports principals through which nodes authenticate before the plan, and not after it.
-pub(super) fn find_risks(context: &GuardContext<'_, '_>, nodes: &Observed<NodeSample>) -> Vec<Risk> {
+/// Reports principals through which nodes authenticate before the plan, and not after it: those with the identity of a
+/// node, and those whose role EKS uses for nodes.
+pub(super) fn find_risks(
+    context: &GuardContext<'_, '_>,
+    facts: &ClusterFacts,
+    not_evaluated: &mut Vec<UnevaluatedGuard>,
+) -> Vec<Risk> {
     if !context.writes_aws_auth() {
         return Vec::new();
     }
     let is_for_nodes = |authentication: &Authentication| authentication.identities().any(is_node_or_fargate);
     let is_last_entry =
         || !context.after_access.principals().iter().any(|principal| is_for_nodes(&principal.authentication));
+    if let Some(Observed::Unknown(why)) = &facts.node_roles {
+        let reason = format!(
+            "only entries with the identity of a node were checked, not those of the roles that EKS uses: {why}"
+        );
+        not_evaluated.push(UnevaluatedGuard { guard: GuardKind::Node, reason });
+    }
     let mut risks = Vec::new();
     for principal in context.live_access.principals() {
+        let uses = match &facts.node_roles {
+            Some(Observed::Known(roles)) => roles.uses_of(&principal.subject),
+            Some(Observed::Unknown(_)) | None => Vec::new(),
+        };
         let after = context.after_access.authenticate(&principal.subject);
         let lost_identity = principal
             .authentication
             .identities()
-            .filter(|identity| is_node_or_fargate(identity))
+            .filter(|identity| !uses.is_empty() || is_node_or_fargate(identity))
             .find(|identity| !all_keep_node_identity(identity, &after));
         if let Some(before) = lost_identity {
-            risks.push(node_risk(context, &principal.subject, before, &after, nodes, is_last_entry()));
+            let lost = LostNodeIdentity { subject: &principal.subject, before, after: &after, uses: &uses };
+            risks.push(node_risk(context, &lost, &facts.nodes, is_last_entry()));
         }
     }
     risks
 }
 
+/// A principal that is no longer the same node after the plan.
+struct LostNodeIdentity<'a> {
+    subject: &'a SubjectQuery,
+    before: &'a Identity,
+    after: &'a Authentication,
+    /// What EKS uses its role for.
+    uses: &'a [&'a NodeRoleUse],
+}
+
 fn node_risk(
     context: &GuardContext<'_, '_>,
-    subject: &SubjectQuery,
-    before: &Identity,
-    after: &Authentication,
+    lost: &LostNodeIdentity<'_>,
     nodes: &Observed<NodeSample>,
     is_last_entry: bool,
 ) -> Risk {
+    let LostNodeIdentity { subject, before, after, uses } = lost;
     let has_template = |template: &str| before.username.as_ref().is_some_and(|name| name.as_str().contains(template));
     // An entry of EC2 nodes can have the group of Fargate pods as well.
-    let is_fargate =
-        !has_template(EC2_TEMPLATE) && (before.is_in_group(FARGATE_GROUP) || has_template(SESSION_NAME_TEMPLATE));
+    let is_fargate = match uses.first() {
+        Some(_) => uses.iter().all(|used_by| used_by.is_fargate()),
+        None => {
+            !has_template(EC2_TEMPLATE) && (before.is_in_group(FARGATE_GROUP) || has_template(SESSION_NAME_TEMPLATE))
+        }
+    };
     let (owner, consequence, nodes_noun) = if is_fargate {
         ("Fargate pods", "their nodes will become NotReady within 15 minutes", "Fargate nodes")
     } else {
@@ -109,6 +138,9 @@ fn node_risk(
     };
     let mut risk =
         Risk::new(GuardKind::Node, message).with_subject(subject).with_notes(context.entry_change_note(subject));
+    for used_by in uses.iter() {
+        risk = risk.with_because(format!("{} uses this role", used_by.describe()));
+    }
     risk = match nodes {
         Observed::Unknown(why) => risk.with_note(format!("it is not known which nodes the cluster has: {why}")),
         Observed::Known(nodes) => match if is_fargate { nodes.fargate.as_slice() } else { nodes.ec2.as_slice() } {
@@ -129,7 +161,7 @@ fn node_risk(
             }
         });
     }
-    risk.with_allow_flag(AllowFlag::Remove(subject.clone()))
+    risk.with_allow_flag(AllowFlag::Remove((*subject).clone()))
 }
 
 /// Describes how the identity changes, such as `without the groups system:nodes`.

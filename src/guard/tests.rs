@@ -2,7 +2,9 @@
 
 mod limits;
 
-use super::{AllowFlag, CallerIdentity, ClusterFacts, GuardReport, NodeSample, Observed, evaluate_guards};
+use super::{
+    AllowFlag, CallerIdentity, ClusterFacts, GuardReport, NodeRoleUse, NodeRoles, NodeSample, Observed, evaluate_guards,
+};
 use crate::plan::{AccessComparison, plan};
 use crate::policy::load_policy;
 use crate::state::State;
@@ -115,11 +117,15 @@ fn evaluate(live: &State, policy: &str, caller: Observed<CallerIdentity>, allow:
     let plan = plan(&policy, None, live, "2026-11-24T12:00:00Z".parse().unwrap()).unwrap();
     let allow: Vec<AllowFlag> = allow.iter().map(|text| AllowFlag::parse(text).unwrap()).collect();
     let nodes = NodeSample { ec2: vec!["ip-10-0-0-1.ec2.internal".to_owned()], fargate: Vec::new() };
+    let node_roles = NodeRoles::new([
+        ("arn:aws:iam::111122223333:role/path/Workers".to_owned(), NodeRoleUse::NodeGroup("spot".to_owned())),
+        ("not an ARN".to_owned(), NodeRoleUse::AutoMode),
+    ]);
     let after = plan.state_after(live).unwrap();
     evaluate_guards(
         &plan,
         &AccessComparison::new(live, &after),
-        &ClusterFacts { caller, nodes: Observed::Known(nodes) },
+        &ClusterFacts { caller, nodes: Observed::Known(nodes), node_roles: Some(Observed::Known(node_roles)) },
         &allow,
     )
 }
@@ -244,6 +250,21 @@ fn duplicate_entries_are_evaluated_by_the_entry_in_effect() {
         refused_risks(&upper, &exclusive_policy(&principal_table("admin", "admin", "admins")), unknown_caller()),
         ["node remove:role/NODES"]
     );
+}
+
+/// EKS says that a node group uses the role, although its entry has neither the username nor the groups of a node.
+#[test]
+fn role_that_eks_uses_for_nodes_keeps_its_entry() {
+    let live = cluster(&(admin() + &ci() + &entry("workers", "workers", "custom-nodes")));
+    let without =
+        exclusive_policy(&(principal_table("admin", "admin", "admins") + &principal_table("ci", "ci", "admins")));
+    assert_eq!(refused_risks(&live, &without, ci_caller()), ["node remove:role/workers"]);
+    let text = messages(&live, &without, ci_caller());
+    assert!(
+        text.contains("removes the aws-auth entry of your nodes (arn:aws:iam::111122223333:role/workers, "),
+        "{text}"
+    );
+    assert!(text.contains("the managed node group spot uses this role"), "{text}");
 }
 
 #[test]

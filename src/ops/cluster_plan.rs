@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::command_error::CommandError;
+use super::guards::read_node_roles;
 use super::missing_permissions;
 use super::observer::{EventKind, Observer};
 use super::target::{ClusterConnection, ConnectedCluster};
@@ -56,9 +57,10 @@ impl ClusterPlan {
         cluster_name: Option<String>,
         policy_index: PolicyIndex,
         comparison: &AccessComparison<'_>,
-        facts: ClusterFacts,
+        mut facts: ClusterFacts,
         allow: &[AllowFlag],
     ) -> Result<Self, CommandError> {
+        facts.node_roles = read_node_roles(&connected, &plan).await;
         let ConnectedCluster { label, cluster, namespace: _, connection, tokens: _, eks: _, observer } = connected;
         let digest = report::digest(&plan)?;
         let aggregated_roles = AggregatedRoles::new(&plan, comparison.live);

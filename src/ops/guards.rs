@@ -1,9 +1,12 @@
 //! The guards: the facts that they need from the cluster, and late refusals.
 
 use super::command_error::CommandError;
+use super::target::ConnectedCluster;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, ClusterFacts, GuardReport, InvariantViolation, Observed, Risk};
+use crate::guard::{self, ClusterFacts, GuardReport, InvariantViolation, NodeRoleUse, NodeRoles, Observed, Risk};
+use crate::plan::{Action, Change, ChangeTarget, Plan};
+use crate::state::aws_auth::Section;
 
 /// Asks the cluster who the caller is and which nodes exist. A question that the cluster does not answer is unknown.
 pub(crate) async fn read_cluster_facts(cluster: &impl ReadCluster) -> ClusterFacts {
@@ -25,7 +28,26 @@ pub(crate) async fn read_cluster_facts(cluster: &impl ReadCluster) -> ClusterFac
         Ok(None) => Observed::Unknown("a snapshot does not include Node objects".to_owned()),
         Err(error) => Observed::Unknown(error.cause()),
     };
-    ClusterFacts { caller, nodes }
+    ClusterFacts { caller, nodes, ..ClusterFacts::default() }
+}
+
+/// Asks EKS which roles it uses for nodes, if the plan changes or removes an aws-auth entry. `None` if it does not, or if the
+/// cluster is not known to be one of EKS.
+pub(crate) async fn read_node_roles(connected: &ConnectedCluster, plan: &Plan) -> Option<Observed<NodeRoles>> {
+    let source = connected.tokens.as_ref()?;
+    let takes_from_entry = |change: &Change| {
+        let is_entry = matches!(change.target, ChangeTarget::Entry { section: Section::Roles | Section::Users, .. });
+        is_entry && (change.action != Action::Create && !change.fields.is_empty() || change.action == Action::Delete)
+    };
+    if !plan.changes.iter().any(takes_from_entry) {
+        return None;
+    }
+    let auto_mode = connected.eks.as_ref().and_then(|cluster| cluster.auto_mode_role.clone());
+    let auto_mode = auto_mode.map(|role| (role, NodeRoleUse::AutoMode));
+    Some(match source.node_roles().await {
+        Ok(roles) => Observed::Known(NodeRoles::new(roles.into_iter().chain(auto_mode))),
+        Err(error) => Observed::Unknown(error.to_string()),
+    })
 }
 
 /// Returns the refusal of a plan whose effect has become risky since it was made, because the cluster has changed.

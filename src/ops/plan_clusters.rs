@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::cluster_plan::{ClusterPlan, after_state_error, plan_document};
 use super::command_error::CommandError;
 use super::context::OpsContext;
-use super::guards::read_cluster_facts;
+use super::guards::{read_cluster_facts, read_node_roles};
 use super::loaded_policy::{LoadedPolicy, PolicyFiles};
 use super::missing_permissions;
 use super::observer::{EventKind, WorkPhase};
@@ -27,7 +27,7 @@ use crate::cluster::{ClusterError, ReadCluster as _};
 use crate::diagnostic::{Diagnostic, InternalError};
 use crate::guard::{self, AllowFlag, ClusterFacts, GuardReport, PatternMatches};
 use crate::lint::{self, LintContext, Vocabulary};
-use crate::plan::{self, AccessComparison, AggregatedRoles};
+use crate::plan::{self, AccessComparison, AggregatedRoles, Plan};
 use crate::policy::{ClusterSpec, Policy, PolicyIndex, prescan_clusters};
 use crate::report::{self, PlanDocument, SerializeError};
 use crate::state::State;
@@ -293,11 +293,19 @@ impl Planner<'_> {
         &self,
         loaded: &LoadedPolicy,
         target: &TargetCluster,
-        observed: ObservedCluster,
+        mut observed: ObservedCluster,
     ) -> Result<ClusterPlan, CommandError> {
         let observer = observed.connected.observer.clone();
         observer.send(EventKind::PlanningStarted);
-        let planned = plan_target(loaded, target, observed, self.settings, self.is_only_cluster, self.context);
+        let planned = match plan_changes(loaded, target, &mut observed, self.context) {
+            Ok(plan) => {
+                if self.settings.depth == PlanDepth::ChangesAndAccess {
+                    observed.facts.node_roles = read_node_roles(&observed.connected, &plan).await;
+                }
+                evaluate_plan(loaded, target, (observed, plan), self.settings, self.is_only_cluster, self.context)
+            }
+            Err(error) => Err(error),
+        };
         let mut cluster_plan = planned.inspect_err(|error| observer.send(EventKind::PlanningFailed(error)))?;
         let ClusterPlan { cluster, missing_permissions, .. } = &mut cluster_plan;
         if !missing_permissions.is_empty() {
@@ -309,21 +317,32 @@ impl Planner<'_> {
     }
 }
 
-fn plan_target(
+/// Plans the changes and writes.
+fn plan_changes(
     loaded: &LoadedPolicy,
     target: &TargetCluster,
-    observed: ObservedCluster,
+    observed: &mut ObservedCluster,
+    context: &OpsContext,
+) -> Result<Plan, CommandError> {
+    let state = &mut observed.state;
+    let declared = loaded.policy.lint.resources.iter().map(|resource| resource.value.clone());
+    state.resources = state.resources.with_declared(declared);
+    plan::plan(&loaded.policy, target.name.as_deref(), state, context.now)
+        .map_err(|diagnostics| CommandError::new(loaded.policy.sources.clone(), diagnostics))
+}
+
+/// Evaluates the effect of a plan: access, guards, invariants and lints.
+fn evaluate_plan(
+    loaded: &LoadedPolicy,
+    target: &TargetCluster,
+    (observed, mut plan): (ObservedCluster, Plan),
     settings: &PlanSettings<'_>,
     is_only_cluster: bool,
     context: &OpsContext,
 ) -> Result<ClusterPlan, CommandError> {
     let PlanSettings { depth, allow, aws_auth_diff, unmanaged_admins } = *settings;
-    let ObservedCluster { connected, mut state, facts } = observed;
+    let ObservedCluster { connected, state, facts } = observed;
     let ConnectedCluster { label, cluster, namespace: _, connection, tokens: _, eks: _, observer } = connected;
-    let declared = loaded.policy.lint.resources.iter().map(|resource| resource.value.clone());
-    state.resources = state.resources.with_declared(declared);
-    let mut plan = plan::plan(&loaded.policy, target.name.as_deref(), &state, context.now)
-        .map_err(|diagnostics| CommandError::new(loaded.policy.sources.clone(), diagnostics))?;
     let (mut guard_report, mut missing_permissions) = (GuardReport::default(), Vec::new());
     // Building the state after the plan is expensive, so it is skipped for a plan without changes.
     let needs_after = match depth {

@@ -22,20 +22,39 @@ pub(crate) struct EksAccess {
 impl EksAccess {
     /// The ARN of the cluster, with `*` for what is not known.
     fn arn(&self) -> String {
-        let Self { name, region, account, role_arn: _ } = self;
+        format!("{}:cluster/{}", self.arn_prefix(), self.name)
+    }
+
+    /// The ARNs of the node groups and Fargate profiles of the cluster.
+    fn node_arns(&self) -> [String; 2] {
+        ["fargateprofile", "nodegroup"].map(|kind| format!("{}:{kind}/{}/*", self.arn_prefix(), self.name))
+    }
+
+    fn arn_prefix(&self) -> String {
+        let Self { name: _, region, account, role_arn: _ } = self;
         let partition = partition_for_region(region);
-        format!("arn:{partition}:eks:{region}:{}:cluster/{name}", account.as_deref().unwrap_or("*"))
+        format!("arn:{partition}:eks:{region}:{}", account.as_deref().unwrap_or("*"))
     }
 }
 
-/// Returns the policy of the runner: to describe the clusters, or to assume the roles for them.
+/// Returns the policy of the runner: to describe the clusters, or to assume the roles for them. Reading the roles of nodes is
+/// optional: without it, the guard of nodes checks less.
 pub(crate) fn runner_iam_policy(clusters: &[EksAccess]) -> Value {
     let roles: BTreeSet<&str> = clusters.iter().filter_map(|cluster| cluster.role_arn.as_deref()).collect();
-    let own = clusters.iter().filter(|cluster| cluster.role_arn.is_none());
-    let described: BTreeSet<String> = own.map(EksAccess::arn).collect();
+    let own = || clusters.iter().filter(|cluster| cluster.role_arn.is_none());
+    let described: BTreeSet<String> = own().map(EksAccess::arn).collect();
+    let node_arns: BTreeSet<String> = own().flat_map(EksAccess::node_arns).collect();
     let mut statements = Vec::new();
     if !described.is_empty() {
-        statements.push(json!({ "Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": described }));
+        statements.push(json!({ "Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": &described }));
+        statements.push(json!({
+            "Sid": "OptionalNodeRoles",
+            "Effect": "Allow",
+            "Action": [
+                "eks:DescribeFargateProfile", "eks:DescribeNodegroup", "eks:ListFargateProfiles", "eks:ListNodegroups"
+            ],
+            "Resource": described.union(&node_arns).collect::<Vec<_>>(),
+        }));
     }
     if !roles.is_empty() {
         statements.push(json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": roles }));
@@ -71,6 +90,16 @@ mod tests {
             json!({ "Version": "2012-10-17", "Statement": [
                 { "Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": [
                     "arn:aws-cn:eks:cn-north-1:*:cluster/prod", "arn:aws:eks:eu-west-1:111122223333:cluster/prod" ] },
+                { "Sid": "OptionalNodeRoles", "Effect": "Allow", "Action": [
+                    "eks:DescribeFargateProfile", "eks:DescribeNodegroup", "eks:ListFargateProfiles", "eks:ListNodegroups"
+                ], "Resource": [
+                    "arn:aws-cn:eks:cn-north-1:*:cluster/prod",
+                    "arn:aws-cn:eks:cn-north-1:*:fargateprofile/prod/*",
+                    "arn:aws-cn:eks:cn-north-1:*:nodegroup/prod/*",
+                    "arn:aws:eks:eu-west-1:111122223333:cluster/prod",
+                    "arn:aws:eks:eu-west-1:111122223333:fargateprofile/prod/*",
+                    "arn:aws:eks:eu-west-1:111122223333:nodegroup/prod/*"
+                ] },
                 { "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": [role] },
             ] })
         );

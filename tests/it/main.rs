@@ -23,6 +23,7 @@ mod comments;
 mod discovery;
 mod drift_metrics;
 mod eks_connection;
+mod eks_facts;
 mod end_to_end;
 mod events;
 mod example_policy;
