@@ -579,8 +579,11 @@ fn iam_policy_of_the_runner_is_printed_for_clusters_by_name() {
     );
     let output = sandbox.run(&["permissions", "--iam"]);
     let policy: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!(policy["Statement"][0]["Resource"], json!(["arn:aws:eks:eu-west-1:111122223333:cluster/a"]));
-    assert_eq!(policy["Statement"][1]["Resource"], json!(["arn:aws:iam::444455556666:role/r"]));
+    let statements = policy["Statement"].as_array().unwrap();
+    let of_action = |action: &str| statements.iter().find(|statement| statement["Action"] == json!(action)).unwrap();
+    let described = json!(["arn:aws:eks:eu-west-1:111122223333:cluster/a"]);
+    assert_eq!(of_action("eks:DescribeCluster")["Resource"], described);
+    assert_eq!(of_action("sts:AssumeRole")["Resource"], json!(["arn:aws:iam::444455556666:role/r"]));
     let note = "note: the role arn:aws:iam::444455556666:role/r needs eks:DescribeCluster on arn:aws:eks:eu-west-1:*:cluster/b";
     assert!(output.exit_code == 0 && output.stderr.contains(note), "{}", output.stderr);
     let error = sandbox.run(&["permissions", "--iam", "--cluster", "c"]).stderr;
