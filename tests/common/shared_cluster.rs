@@ -25,8 +25,8 @@ const NOT_API_SERVER_IDENTITY: &str = "labelSelector=%21apiserver.kubernetes.io%
 /// How long the aggregation controller may write to a role that was deleted.
 const CONTROLLER_LAG: Duration = Duration::from_millis(200);
 
-/// The number of clusters. A test mostly waits, so each of two cores can run one.
-const CLUSTERS: usize = 2;
+/// The number of clusters. A test mostly waits, so there are more than cores. Each needs 300 MB.
+const CLUSTERS: usize = 3;
 
 static POOL: [PooledCluster; CLUSTERS] = [const { PooledCluster::new() }; CLUSTERS];
 
