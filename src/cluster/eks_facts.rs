@@ -298,6 +298,13 @@ node-roles:
     }
 
     #[test]
+    fn document_of_the_reference_is_valid() {
+        let page = include_str!("../../docs/reference/snapshots.md");
+        let block = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+        assert_eq!(yaml::to_yaml(&read(block).unwrap().unwrap().to_document()).lines().count(), block.lines().count());
+    }
+
+    #[test]
     fn object_of_another_api_is_not_a_document_of_rolecall() {
         assert!(read(&DOCUMENT.replace("rolecall/v1", "example.com/v1")).unwrap().is_none());
         assert!(read("apiVersion: rolecall/v4\nkind: Backup\n").unwrap().is_none());
