@@ -32,6 +32,8 @@ pub(crate) enum AwsError {
     Profile { profile: String, problem: ProfileProblem },
     #[error("the AWS configuration files are not valid")]
     ConfigurationFiles,
+    #[error("the file {path} of AWS_CA_BUNDLE cannot be read, or has no PEM certificates")]
+    CertificateBundle { path: String },
     #[error("AWS credentials could not be obtained: {why}")]
     CredentialSource { why: String },
     #[error("AWS rejected the credentials for {action}: {reason}")]
@@ -189,6 +191,7 @@ impl AwsError {
             Self::Profile { profile, .. } => {
                 format!("check the profile: run `aws sts get-caller-identity --profile {}`", shell_word(profile))
             }
+            Self::CertificateBundle { .. } => "correct AWS_CA_BUNDLE, or unset it".to_owned(),
             Self::ConfigurationFiles => "check ~/.aws/config and ~/.aws/credentials".to_owned(),
             Self::CredentialSource { .. } => "run `aws sts get-caller-identity` to see whether the AWS CLI has them".to_owned(),
             Self::RejectedCredentials { reason: RejectionReason::Expired, .. } => {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,11 +21,18 @@ use http::{Response, Uri};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use kube::{Client, Config};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use thiserror::Error;
 
+use super::errors::AwsError;
 use super::settings::AwsCallContext;
 use crate::transport::{connection_timed_out, proxy_for};
 
+/// The variable that names a file with certificate authorities, as in the AWS CLI.
+const AUTHORITIES_VARIABLE: &str = "AWS_CA_BUNDLE";
+/// The largest file of certificates. That of a system has 250 kilobytes.
+const MAX_BUNDLE: u64 = 8 << 20;
 /// The largest answer that is received. A page of a list has a few kilobytes.
 const MAX_RESPONSE: usize = 8 << 20;
 
@@ -52,6 +61,8 @@ type ClientKey = (String, Option<Duration>);
 struct Clients {
     by_host: Arc<Mutex<BTreeMap<ClientKey, Client>>>,
     vars: Arc<BTreeMap<String, String>>,
+    /// The certificates of the authorities that are trusted, in DER. `None` for those of the system.
+    authorities: Option<Vec<Vec<u8>>>,
 }
 
 impl fmt::Debug for Clients {
@@ -61,9 +72,23 @@ impl fmt::Debug for Clients {
 }
 
 impl AwsHttpClient {
-    pub(super) fn new(context: &AwsCallContext) -> Self {
-        Self { clients: Clients { by_host: Arc::default(), vars: Arc::new(context.vars.clone()) } }
+    /// # Errors
+    /// If the file that `AWS_CA_BUNDLE` names has no certificates.
+    pub(super) fn new(context: &AwsCallContext) -> Result<Self, AwsError> {
+        let authorities = context.var(AUTHORITIES_VARIABLE).map(read_authorities).transpose()?;
+        Ok(Self { clients: Clients { by_host: Arc::default(), vars: Arc::new(context.vars.clone()), authorities } })
     }
+}
+
+/// Reads the certificates of a PEM file.
+fn read_authorities(path: &str) -> Result<Vec<Vec<u8>>, AwsError> {
+    let invalid = || AwsError::CertificateBundle { path: path.to_owned() };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|_| invalid())?;
+    file.take(MAX_BUNDLE).read_to_end(&mut bytes).map_err(|_| invalid())?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let certificates = certificates.ok().filter(|certificates| !certificates.is_empty()).ok_or_else(invalid)?;
+    Ok(certificates.iter().map(|certificate| certificate.to_vec()).collect())
 }
 
 impl HttpClient for AwsHttpClient {
@@ -97,6 +122,7 @@ impl Clients {
         config.read_timeout = None;
         config.write_timeout = None;
         config.proxy_url = proxy_for(uri, &self.vars);
+        config.root_cert.clone_from(&self.authorities);
         let client = Client::try_from(config).map_err(|error| ConnectorError::io(error.into()))?;
         clients.insert((base, connect), client.clone());
         Ok(client)

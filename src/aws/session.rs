@@ -49,7 +49,7 @@ impl AwsSession {
     /// Loads the configuration. No request is sent, unless the region has to be asked of the instance.
     pub(crate) async fn load(settings: AwsSettings, context: AwsCallContext) -> Result<Self, AwsError> {
         let clock = ClockOffset::default();
-        let http_client = LoggedHttpClient::new(AwsHttpClient::new(&context), context.log.clone(), clock.clone());
+        let http_client = LoggedHttpClient::new(AwsHttpClient::new(&context)?, context.log.clone(), clock.clone());
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(context.connect)
             .operation_attempt_timeout(context.attempt)

@@ -67,7 +67,7 @@ struct SnapshotContent {
     objects: BTreeMap<ObjectKey, StoredObject>,
     latest_version: u64,
     has_versions: bool,
-    facts: SnapshotFacts,
+    facts: Box<SnapshotFacts>,
 }
 
 /// Where an object is in the files.
@@ -101,7 +101,7 @@ impl SnapshotCluster {
             objects: BTreeMap::new(),
             latest_version: 0,
             has_versions: false,
-            facts: SnapshotFacts::default(),
+            facts: Box::default(),
         };
         let mut remaining = if *named_by == SnapshotNamedBy::CommandLine { MAX_BYTES } else { MAX_BYTES_IN_POLICY };
         for path in paths {

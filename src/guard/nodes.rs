@@ -138,7 +138,7 @@ fn node_risk(
     };
     let mut risk =
         Risk::new(GuardKind::Node, message).with_subject(subject).with_notes(context.entry_change_note(subject));
-    for used_by in uses.iter() {
+    for used_by in *uses {
         risk = risk.with_because(format!("{} uses this role", used_by.describe()));
     }
     risk = match nodes {

@@ -39,7 +39,6 @@ impl Repository {
         let scratch = Scratch::new();
         super::copy_folder(&root().join("examples/recipes"), &scratch.path().join("access"));
         scratch.stub("gh", GH);
-        scratch.stub("aws", "[ \"$1 $2\" = 'eks update-kubeconfig' ]");
         scratch.stub("cargo", "[ \"$1\" = install ]");
         // The token of a workflow is that of an app.
         Self { scratch, forge: ForgeDouble::new(ForgeState { has_app_token: true, ..ForgeState::default() }) }
@@ -279,7 +278,7 @@ fn gitlab_component(inputs: &[(&str, &str)]) -> Value {
 
 #[test]
 fn gitlab_component_comments_applies_what_was_reviewed_and_finds_drift() {
-    let inputs = [("image", "registry.example/rolecall:0.1.0"), ("connect", "aws eks update-kubeconfig --name prod")];
+    let inputs = [("image", "registry.example/rolecall:0.1.0"), ("connect", "export KUBECONFIG=made")];
     let pipeline = gitlab_component(&inputs);
     let repository = check_gitlab(&pipeline, "rolecall-plan", "rolecall-apply");
     let drift = || repository.run_gitlab(&pipeline, "rolecall-drift", &[]);

@@ -552,6 +552,16 @@ fn profiles_without_usable_credentials_are_errors_with_a_next_step() {
     }
     let error = runner.error(&["whoami", "--eks", "prod"]);
     assert!(error.contains("error: no AWS region is set") && error.contains("help: pass --region"), "{error}");
+    runner.set("AWS_CA_BUNDLE", "bundle.pem");
+    for (text, expected) in [
+        ("not PEM", "error: the file bundle.pem of AWS_CA_BUNDLE cannot be read, or has no PEM certificates"),
+        (OTHER_AUTHORITY, "cannot connect to AWS for sts:AssumeRole: connection refused"),
+    ] {
+        runner.sandbox.write("bundle.pem", text);
+        let error = runner.error(&["whoami", "--eks", "prod", "--region", "eu-west-1", "--profile", "chain"]);
+        assert!(error.contains(expected), "{error}");
+    }
+    runner.set("AWS_CA_BUNDLE", "");
     runner.sandbox.write(".aws/config", "[broken tok-SECRET");
     let error = runner.error(&["whoami", "--eks", "prod", "--region", "eu-west-1"]);
     assert!(error.contains("error: the AWS configuration files are not valid"), "{error}");
@@ -569,8 +579,11 @@ fn iam_policy_of_the_runner_is_printed_for_clusters_by_name() {
     );
     let output = sandbox.run(&["permissions", "--iam"]);
     let policy: Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!(policy["Statement"][0]["Resource"], json!(["arn:aws:eks:eu-west-1:111122223333:cluster/a"]));
-    assert_eq!(policy["Statement"][1]["Resource"], json!(["arn:aws:iam::444455556666:role/r"]));
+    let statements = policy["Statement"].as_array().unwrap();
+    let of_action = |action: &str| statements.iter().find(|statement| statement["Action"] == json!(action)).unwrap();
+    let described = json!(["arn:aws:eks:eu-west-1:111122223333:cluster/a"]);
+    assert_eq!(of_action("eks:DescribeCluster")["Resource"], described);
+    assert_eq!(of_action("sts:AssumeRole")["Resource"], json!(["arn:aws:iam::444455556666:role/r"]));
     let note = "note: the role arn:aws:iam::444455556666:role/r needs eks:DescribeCluster on arn:aws:eks:eu-west-1:*:cluster/b";
     assert!(output.exit_code == 0 && output.stderr.contains(note), "{}", output.stderr);
     let error = sandbox.run(&["permissions", "--iam", "--cluster", "c"]).stderr;

@@ -16,6 +16,9 @@ use crate::state::object::{Binding, Role};
 /// A role with the rules that it granted before a change.
 type EarlierRules = (RoleId, Rc<[RuleId]>);
 
+/// The number of pairs of rules of one role up to which each is compared.
+const MAX_COMPARED_RULES: usize = 4096;
+
 impl<'s> AccessEngine<'s> {
     pub(crate) fn mark(&self) -> EngineMark {
         EngineMark(self.journal.len())
@@ -102,12 +105,18 @@ impl<'s> AccessEngine<'s> {
                 gained.extend(only_in(&only_in(&slot.content.stale, &old.stale), &before));
             }
             let gained: Rc<[RuleId]> = Rc::from(sorted(gained));
-            let lost: Rc<[RuleId]> = Rc::from(only_in(&before, &slot.content.effective));
+            let mut lost = only_in(&before, &slot.content.effective);
             let direction = Direction::new(!gained.is_empty(), !lost.is_empty());
             if direction == Direction::Neutral && !touches_aggregation {
                 continue;
             }
             effect.direction = effect.direction.and(direction);
+            // What a wider rule of the same role still allows is not lost. The controller can fill in the rules of an
+            // aggregated role later.
+            if !touches_aggregation && lost.len().saturating_mul(slot.content.effective.len()) <= MAX_COMPARED_RULES {
+                lost.retain(|lost| !slot.content.effective.iter().any(|rule| self.rules.covers(*rule, *lost)));
+            }
+            let lost: Rc<[RuleId]> = Rc::from(lost);
             for slot in self.bindings_of(role).filter_map(|binding| self.binding_slot(binding)) {
                 for subject in &*slot.subjects {
                     effect.gains.entry(*subject).or_default().push((Rc::clone(&gained), slot.scope));

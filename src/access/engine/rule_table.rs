@@ -123,6 +123,15 @@ impl<'s> RuleTable<'s> {
         }
     }
 
+    /// Returns whether one of the rules allows all that the other allows, whatever the scope of both is.
+    pub(super) fn covers(&self, one: RuleId, other: RuleId) -> bool {
+        let in_cluster = |rule| self.request_sets(ScopedRule { rule, scope: ScopeId::CLUSTER });
+        self.are_related(one, other) && {
+            let sets = in_cluster(one);
+            in_cluster(other).iter().all(|other| sets.iter().any(|set| set.covers(other)))
+        }
+    }
+
     fn resources_of(&self, id: RuleId) -> Option<&[usize]> {
         self.resources.get(id.0)?.as_deref()
     }
