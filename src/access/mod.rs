@@ -7,6 +7,7 @@
 mod access_view;
 mod aggregation;
 mod allow_reason;
+mod auth_mode_warning;
 mod bound_grants;
 mod can_answer;
 mod dangling;
@@ -45,6 +46,7 @@ pub(crate) use access_view::{
 };
 pub(crate) use aggregation::{Aggregation, TooManyNestedRoles, check_nested_aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
+pub(crate) use auth_mode_warning::auth_mode_warning;
 pub(crate) use bound_grants::BoundGrants;
 pub(crate) use can_answer::{CanAnswer, UnknownPart, Verdict};
 pub(crate) use dangling::{aggregation_cycles, all_dangling, dangling_after};

@@ -1,43 +1,19 @@
 //! What DescribeCluster says about a cluster: how to connect to it, and how it authenticates.
 
-use aws_sdk_eks::types::{AuthenticationMode, Cluster};
+use aws_sdk_eks::types::Cluster;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 
 use super::errors::AwsError;
 use crate::names::AccountId;
+use crate::state::auth_mode::ClusterAuthMode;
 
 /// The name of a cluster and its region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EksClusterName {
     pub(crate) name: String,
     pub(crate) region: String,
-}
-
-/// Which stores of principals a cluster reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ClusterAuthMode {
-    /// Only aws-auth.
-    ConfigMap,
-    /// Access entries, and aws-auth for the principals that have none.
-    ApiAndConfigMap,
-    /// Only access entries.
-    Api,
-    /// A mode that this version of rolecall does not know.
-    Other(String),
-}
-
-impl ClusterAuthMode {
-    /// As the API of EKS writes it.
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::ConfigMap => "CONFIG_MAP",
-            Self::ApiAndConfigMap => "API_AND_CONFIG_MAP",
-            Self::Api => "API",
-            Self::Other(mode) => mode,
-        }
-    }
 }
 
 /// A cluster that can be connected to.
@@ -98,13 +74,7 @@ impl EksCluster {
         let authority = cluster.certificate_authority().and_then(|authority| authority.data()).ok_or_else(not_ready)?;
         STANDARD.decode(authority).map_err(|_| invalid("its certificate authority is not valid base64"))?;
         let mode = cluster.access_config().and_then(|config| config.authentication_mode());
-        let auth_mode = match mode {
-            None | Some(AuthenticationMode::ConfigMap) => ClusterAuthMode::ConfigMap,
-            Some(AuthenticationMode::ApiAndConfigMap) => ClusterAuthMode::ApiAndConfigMap,
-            Some(AuthenticationMode::Api) => ClusterAuthMode::Api,
-            Some(other) if is_word(other.as_str()) => ClusterAuthMode::Other(other.as_str().to_owned()),
-            Some(_) => ClusterAuthMode::Other("UNKNOWN".to_owned()),
-        };
+        let auth_mode = mode.map_or(Some(ClusterAuthMode::ConfigMap), |mode| ClusterAuthMode::parse(mode.as_str()));
         let outpost_id = cluster.outpost_config().and(cluster.id());
         Ok(Self {
             endpoint: endpoint.to_owned(),
@@ -113,7 +83,7 @@ impl EksCluster {
             arn: arn.to_owned(),
             auto_mode_role: cluster.compute_config().and_then(|compute| compute.node_role_arn()).map(str::to_owned),
             version: cluster.version().filter(|version| is_version(version)).map(str::to_owned),
-            auth_mode,
+            auth_mode: auth_mode.unwrap_or_else(|| ClusterAuthMode::Other("UNKNOWN".to_owned())),
             is_private: cluster.resources_vpc_config().is_some_and(|vpc| !vpc.endpoint_public_access()),
         })
     }
@@ -125,7 +95,7 @@ fn is_word(text: &str) -> bool {
 }
 
 /// `1.36`.
-fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
@@ -141,7 +111,7 @@ fn is_cluster_arn(arn: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use aws_sdk_eks::types::builders::ClusterBuilder;
-    use aws_sdk_eks::types::{AccessConfigResponse, Certificate, ClusterStatus, VpcConfigResponse};
+    use aws_sdk_eks::types::{AccessConfigResponse, AuthenticationMode, Certificate, ClusterStatus, VpcConfigResponse};
 
     use super::*;
 

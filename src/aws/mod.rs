@@ -16,7 +16,7 @@ mod token;
 
 pub(crate) use call_log::AwsCallLog;
 pub(crate) use credentials::CredentialPool;
-pub(crate) use eks_cluster::{ClusterAuthMode, EksCluster};
+pub(crate) use eks_cluster::{EksCluster, is_version};
 pub(crate) use errors::AwsError;
 pub(crate) use identity::StsIdentity;
 pub(crate) use node_roles::read_node_roles;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the file that is shown")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::plan_output::print_document;
 use super::print_json;
 use super::restore::read_backup;
 use crate::api_resources::DISCOVERY_KIND;
+use crate::cluster::eks_facts::EksFacts;
 use crate::diagnostic::Diagnostic;
 use crate::files::is_stdout;
 use crate::ops::{CommandError, parse_plan_document};
@@ -22,6 +23,7 @@ use crate::render::file_outline::FileOutline;
 use crate::render::junit::render_plan_junit;
 use crate::render::plan_text::{CheckCounts, PlanTextOptions, render_drift, render_plan};
 use crate::render::sarif::{SarifContext, render_plan_sarif};
+use crate::render::text_util::pluralize;
 use crate::report::{BackupDocument, ObjectListDocument, PlanDocument, PlanJson};
 use crate::yaml;
 
@@ -67,7 +69,9 @@ pub(crate) fn run(args: &ShowArgs, env: &mut Env) -> Result<Exit, CommandError> 
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for object in &objects {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-        if kind != DISCOVERY_KIND {
+        if let Some(facts) = EksFacts::from_document(object).map_err(&invalid)? {
+            outline.extend(eks_lines(&facts));
+        } else if kind != DISCOVERY_KIND {
             *kinds.entry(kind).or_default() += 1;
         }
     }
@@ -157,6 +161,22 @@ fn show_plan(args: &ShowArgs, text: &str, env: &mut Env) -> Result<Exit, Command
         env.print_text(&text);
     }
     Ok(Exit::Success)
+}
+
+/// Returns what EKS said about the cluster of a snapshot.
+fn eks_lines(facts: &EksFacts) -> Vec<String> {
+    let EksFacts { arn, version, auth_mode, node_roles } = facts;
+    let known = [
+        arn.known().map(|arn| format!("EKS cluster {arn}")),
+        version.known().map(|version| format!("Kubernetes {version}")),
+        auth_mode.known().map(|mode| format!("authentication mode {}", mode.as_str())),
+        node_roles.known().map(|roles| {
+            let roles: BTreeSet<&str> = roles.iter().map(|(role, _)| role.as_str()).collect();
+            format!("{} that EKS uses for nodes", pluralize(roles.len(), "role"))
+        }),
+    ];
+    let unknown = facts.unknown().into_iter().map(|(field, reason)| format!("unknown {field}: {reason}"));
+    known.into_iter().flatten().chain(unknown).collect()
 }
 
 fn show_backup(args: &ShowArgs, env: &mut Env) -> Result<Exit, CommandError> {

@@ -1,6 +1,10 @@
 //! `rolecall snapshot`: writes the access configuration of a cluster to a file, which other commands read instead of the
 //! cluster.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::args::{OutputFormat, SnapshotArgs};
 use super::env::Env;
 use super::exit::Exit;
@@ -9,10 +13,11 @@ use super::target::resolve_targets;
 use super::write_output;
 use crate::api_resources::DISCOVERY_KIND;
 use crate::cluster::ReadCluster as _;
+use crate::cluster::eks_facts::is_own_document;
 use crate::cluster::snapshot::snapshot_header;
 use crate::diagnostic::Diagnostic;
 use crate::files::OutputKind;
-use crate::ops::CommandError;
+use crate::ops::{CommandError, read_eks_facts};
 use crate::render::text_util::pluralize;
 use crate::report::{ObjectListDocument, to_text};
 use crate::yaml::to_yaml;
@@ -31,12 +36,23 @@ pub(crate) async fn run(args: &SnapshotArgs, env: &mut Env) -> Result<Exit, Comm
     };
     let reading = async {
         let connected = target.connect().await?;
-        let objects = connected.cluster.export_objects().await?;
-        Ok((connected, objects))
+        let (objects, facts) =
+            futures::future::join(connected.cluster.export_objects(), read_eks_facts(&connected)).await;
+        Ok((connected, objects?, facts))
     };
-    let (connected, objects) = target.within_timeout(reading).await?;
-    let is_object = |object: &&serde_json::Value| object.get("kind").is_none_or(|kind| *kind != DISCOVERY_KIND);
-    let count = objects.iter().filter(is_object).count();
+    let (connected, mut objects, facts) = target.within_timeout(reading).await?;
+    let is_discovery = |object: &Value| object.get("kind").is_some_and(|kind| *kind == DISCOVERY_KIND);
+    let count = objects.iter().filter(|object| !is_discovery(object) && !is_own_document(object)).count();
+    if let Some(facts) = facts {
+        let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (field, reason) in facts.unknown() {
+            reasons.entry(reason).or_default().push(field);
+        }
+        for (reason, fields) in reasons {
+            connected.observer.note(&format!("the snapshot does not have the {} of EKS: {reason}", fields.join(", ")));
+        }
+        objects.push(facts.to_document());
+    }
     let text = match args.format {
         OutputFormat::Json => to_text(&ObjectListDocument::new(&objects))?,
         OutputFormat::Text => {

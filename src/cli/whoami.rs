@@ -7,12 +7,12 @@ use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
 use crate::access::{EntryRef, Request};
-use crate::aws::ClusterAuthMode;
 use crate::cluster::UserInfo;
 use crate::ops::{CallerReport, CommandError, EntryOrigin, whoami};
 use crate::render::terminal_text::TerminalText;
 use crate::render::text_util::escape_control;
 use crate::report::{IamIdentityJson, MappedByJson, UserInfoJson, WhoamiClusterJson, WhoamiDocument};
+use crate::state::auth_mode::ClusterAuthMode;
 
 pub(crate) fn run(args: &WhoamiArgs, env: &mut Env) -> Result<Exit, CommandError> {
     let path = args.target.policy.clone().or_else(|| find_policy(env));
@@ -67,6 +67,9 @@ fn format_caller(report: &CallerReport) -> TerminalText {
     let mut out = TerminalText::from_line(label);
     let Some(UserInfo { username, groups, uid: _, extra }) = user else {
         out.line("  no user: a snapshot has no caller");
+        if let Some(mode) = auth_mode {
+            out.line(&format!("  {:<12}  {}", "mode", escape_control(mode.as_str())));
+        }
         return out;
     };
     let mut line = |name: &str, value: &str| out.line(&format!("  {name:<12}  {}", escape_control(value)));

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::eks_facts::EksFacts;
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
 use super::{
@@ -25,6 +26,15 @@ impl AnyCluster {
     /// Returns whether it is a live cluster. A snapshot has no caller, no controllers and no tokens.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self, Self::Live(_))
+    }
+
+    /// Returns what EKS said about the cluster of a snapshot. `None` for a live cluster, or if the snapshot has nothing
+    /// of EKS.
+    pub(crate) fn snapshot_eks_facts(&self) -> Option<EksFacts> {
+        match self {
+            Self::Live(_) => None,
+            Self::Snapshot(cluster) => cluster.eks_facts(),
+        }
     }
 
     /// Returns the client for the Lease that prevents concurrent applies. A snapshot has none: before it is written,

@@ -11,6 +11,7 @@ use super::settings::ConnectionSettings;
 use super::token_command::parse_token_command;
 use super::{ClusterError, ServerOrigin};
 use crate::aws::EksCluster;
+use crate::state::auth_mode::ObservedAuthMode;
 
 /// A connection to a live cluster.
 pub(crate) struct LiveConnection {
@@ -45,7 +46,7 @@ pub(crate) async fn connect(
             let credentials = CredentialSource::Eks(tokens.clone());
             let client = ApiClient::new(config, credentials, origin, settings.clone()).await?;
             return Ok(LiveConnection {
-                cluster: LiveCluster::new(client),
+                cluster: LiveCluster::new(client, ObservedAuthMode::Known(eks.auth_mode.clone())),
                 description: resolved.describe(),
                 selector: ContextSelector::Eks(resolved),
                 namespace,
@@ -63,7 +64,7 @@ pub(crate) async fn connect(
         Some(command) => {
             config.auth_info.exec = None;
             let session = load_session(command.aws, &source.env, settings).await?;
-            Some(Arc::new(EksTokenSource::new(session, command.token_id)))
+            Some(Arc::new(EksTokenSource::new(session, command.token_id, config.cluster_url.clone())))
         }
         None => None,
     };
@@ -71,7 +72,7 @@ pub(crate) async fn connect(
     let namespace = config.default_namespace.clone();
     let client = ApiClient::new(config, credentials, ServerOrigin::Kubeconfig, settings.clone()).await?;
     Ok(LiveConnection {
-        cluster: LiveCluster::new(client),
+        cluster: LiveCluster::new(client, ObservedAuthMode::NotAsked),
         selector: selector.clone(),
         description: format!("context {context}"),
         namespace,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::Uri;
 use kube::Config;
 use kube::config::{AuthInfo, Kubeconfig};
 use serde_json::json;
@@ -22,13 +23,15 @@ use crate::names::{is_eks_cluster_name, is_region};
 pub(crate) struct EksTokenSource {
     session: AwsSession,
     token_id: String,
+    /// The address of the API server that receives the tokens.
+    server: Uri,
     /// Asked of STS once.
     caller: OnceCell<StsIdentity>,
 }
 
 impl EksTokenSource {
-    pub(super) fn new(session: AwsSession, token_id: String) -> Self {
-        Self { session, token_id, caller: OnceCell::new() }
+    pub(super) fn new(session: AwsSession, token_id: String, server: Uri) -> Self {
+        Self { session, token_id, server, caller: OnceCell::new() }
     }
 
     /// Returns a token that no API server has seen.
@@ -39,6 +42,22 @@ impl EksTokenSource {
     /// Makes the next token with new credentials, because the last one was refused.
     pub(super) async fn forget_credentials(&self) {
         self.session.forget_credentials().await;
+    }
+
+    /// Describes the cluster, if it was not selected by its name in EKS. A kubeconfig does not say in which account the
+    /// cluster is, so another one can have the same name.
+    ///
+    /// # Errors
+    /// If AWS does not allow or answer the call, or describes another cluster.
+    pub(crate) async fn describe_cluster(&self) -> Result<EksCluster, AwsError> {
+        let described = self.session.describe_cluster(&self.token_id, None).await?;
+        let address = |uri: &Uri| Some((uri.host()?.to_ascii_lowercase(), uri.port_u16().unwrap_or(443)));
+        let endpoint = described.endpoint.parse::<Uri>().ok();
+        if endpoint.is_some_and(|endpoint| address(&endpoint) == address(&self.server)) {
+            return Ok(described);
+        }
+        let problem = "its endpoint is not the server of the kubeconfig";
+        Err(AwsError::InvalidCluster { name: self.token_id.clone(), problem })
     }
 
     /// Returns the roles that EKS uses for the nodes of the cluster.
@@ -97,7 +116,7 @@ pub(super) async fn describe_and_configure(
         error => error,
     })?;
     let config = to_config(&target.name, &cluster, vars).await?;
-    let tokens = EksTokenSource::new(session, cluster.token_id.clone());
+    let tokens = EksTokenSource::new(session, cluster.token_id.clone(), config.cluster_url.clone());
     Ok((config, tokens, cluster, resolved))
 }
 

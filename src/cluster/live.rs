@@ -22,6 +22,7 @@ use crate::guard::NodeSample;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
 use crate::state::State;
+use crate::state::auth_mode::ObservedAuthMode;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
 use crate::state::object_meta::{FIELD_MANAGER, ObjectMeta};
@@ -43,6 +44,7 @@ const NAMESPACE_TERMINATING: &str = "because it is being terminated";
 /// A running cluster.
 pub(crate) struct LiveCluster {
     pub(super) client: Arc<ApiClient>,
+    auth_mode: ObservedAuthMode,
 }
 
 /// Returns the path of the objects of a kind, in one namespace or in all.
@@ -66,8 +68,9 @@ pub(super) fn object_path(key: &ObjectKey) -> String {
 }
 
 impl LiveCluster {
-    pub(crate) fn new(client: ApiClient) -> Self {
-        Self { client: Arc::new(client) }
+    /// `auth_mode` is what EKS said about the cluster.
+    pub(crate) fn new(client: ApiClient, auth_mode: ObservedAuthMode) -> Self {
+        Self { client: Arc::new(client), auth_mode }
     }
 
     pub(crate) fn lease_client(&self, namespace: &str) -> LeaseClient {
@@ -251,7 +254,8 @@ impl ReadCluster for LiveCluster {
         let aws_auth = spawn_reader(Self::read_aws_auth(self.client.clone()));
         let client = self.client.clone();
         let resources = spawn_reader(async move { read_resources(&client).await });
-        let mut state = State { aws_auth: aws_auth.await?, ..State::default() };
+        let auth_mode = self.auth_mode.clone();
+        let mut state = State { auth_mode, aws_auth: aws_auth.await?, ..State::default() };
         state.resources = resources.await?;
         for (name, meta) in namespaces.await? {
             if name == "kube-system" {

@@ -10,6 +10,7 @@ pub(crate) mod connection_log;
 mod credentials;
 mod discovery;
 pub(crate) mod eks;
+pub(crate) mod eks_facts;
 mod exec_plugin;
 mod files;
 #[cfg(any(test, feature = "fuzz"))]
@@ -28,6 +29,7 @@ mod review;
 mod safe_errors;
 pub(crate) mod settings;
 pub(crate) mod snapshot;
+mod snapshot_facts;
 mod snapshot_file;
 #[cfg(test)]
 mod tests;

@@ -10,13 +10,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::eks_facts::EksFacts;
+use super::snapshot_facts::SnapshotFacts;
 use super::snapshot_file::{SnapshotDocument, SnapshotFile, byte_count, list_item_offset, read_up_to, with_kind};
 use super::{
     AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, UserInfo, WriteCluster,
     WriteOutcome, review, terminating_outcome,
 };
 use crate::access::Request;
-use crate::api_resources::{DISCOVERY_KIND, KnownResources};
+use crate::api_resources::DISCOVERY_KIND;
 use crate::diagnostic::{InternalError, escape_text};
 use crate::files::{ContainmentError, contained_file, replace_input};
 use crate::names::{ObjectKey, ObjectKind};
@@ -65,8 +67,7 @@ struct SnapshotContent {
     objects: BTreeMap<ObjectKey, StoredObject>,
     latest_version: u64,
     has_versions: bool,
-    /// The discovery of the cluster. A snapshot may contain none.
-    discovery: Option<Value>,
+    facts: Box<SnapshotFacts>,
 }
 
 /// Where an object is in the files.
@@ -100,7 +101,7 @@ impl SnapshotCluster {
             objects: BTreeMap::new(),
             latest_version: 0,
             has_versions: false,
-            discovery: None,
+            facts: Box::default(),
         };
         let mut remaining = if *named_by == SnapshotNamedBy::CommandLine { MAX_BYTES } else { MAX_BYTES_IN_POLICY };
         for path in paths {
@@ -140,6 +141,11 @@ impl SnapshotCluster {
     /// Returns the files that were read. Stdin is not among them.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.content().files.iter().map(|file| file.path.clone()).collect()
+    }
+
+    /// Returns what EKS said about the cluster. `None` if the snapshot has nothing of EKS.
+    pub(crate) fn eks_facts(&self) -> Option<EksFacts> {
+        self.content().facts.eks().cloned()
     }
 
     /// Returns the texts of the files with the writes that were made.
@@ -258,9 +264,7 @@ impl SnapshotContent {
 
     /// Adds an object of the access configuration. Objects of other kinds stay in the file and are ignored.
     fn add_object(&mut self, value: Value, location: ObjectLocation) -> Result<(), String> {
-        if value.get("kind").and_then(Value::as_str) == Some(DISCOVERY_KIND) {
-            KnownResources::from_discovery_json(&value).ok_or_else(|| format!("not a valid {DISCOVERY_KIND}"))?;
-            self.discovery = Some(value);
+        if self.facts.add(&value)? {
             return Ok(());
         }
         let Some(key) = parse_object_key(&value)? else {
@@ -338,8 +342,8 @@ fn put_with_version(key: &ObjectKey, value: &Value, state: &mut State) -> Result
 impl ReadCluster for SnapshotCluster {
     async fn read_state(&self) -> Result<State, ClusterError> {
         let content = self.content();
-        let discovery = content.discovery.as_ref().and_then(KnownResources::from_discovery_json);
-        let mut state = State { resources: discovery.unwrap_or_default(), ..State::default() };
+        let auth_mode = content.facts.eks().map(EksFacts::observed_auth_mode).unwrap_or_default();
+        let mut state = State { auth_mode, resources: content.facts.resources(), ..State::default() };
         for (key, stored) in &content.objects {
             put_with_version(key, &stored.value, &mut state)
                 .map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })?;
@@ -356,7 +360,7 @@ impl ReadCluster for SnapshotCluster {
     async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
         let content = self.content();
         let objects = content.objects.values().map(|stored| stored.value.clone());
-        Ok(objects.chain(content.discovery.clone()).collect())
+        Ok(objects.chain(content.facts.documents().cloned()).collect())
     }
 
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {

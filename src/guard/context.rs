@@ -28,10 +28,7 @@ pub(crate) struct ClusterFacts {
 impl ClusterFacts {
     /// Returns the caller, if the cluster was asked and has answered.
     pub(crate) fn known_caller(&self) -> Option<&CallerIdentity> {
-        match &self.caller {
-            Observed::Known(caller) => Some(caller),
-            Observed::Unknown(_) => None,
-        }
+        self.caller.known()
     }
 }
 
@@ -41,6 +38,22 @@ pub(crate) enum Observed<T> {
     Known(T),
     /// The reason why it is not known.
     Unknown(String),
+}
+
+impl<T> Observed<T> {
+    pub(crate) fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    pub(crate) fn unknown_reason(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Unknown(reason) => Some(reason),
+        }
+    }
 }
 
 impl<T> Default for Observed<T> {

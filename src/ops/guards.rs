@@ -1,10 +1,11 @@
 //! The guards: the facts that they need from the cluster, and late refusals.
 
 use super::command_error::CommandError;
+use super::eks_facts::read_eks_facts;
 use super::target::ConnectedCluster;
 use crate::cluster::ReadCluster;
 use crate::diagnostic::Diagnostic;
-use crate::guard::{self, ClusterFacts, GuardReport, InvariantViolation, NodeRoleUse, NodeRoles, Observed, Risk};
+use crate::guard::{self, ClusterFacts, GuardReport, InvariantViolation, NodeRoles, Observed, Risk};
 use crate::plan::{Action, Change, ChangeTarget, Plan};
 use crate::state::aws_auth::Section;
 
@@ -31,10 +32,9 @@ pub(crate) async fn read_cluster_facts(cluster: &impl ReadCluster) -> ClusterFac
     ClusterFacts { caller, nodes, ..ClusterFacts::default() }
 }
 
-/// Asks EKS which roles it uses for nodes, if the plan changes or removes an aws-auth entry. `None` if it does not, or if the
-/// cluster is not known to be one of EKS.
+/// Returns which roles EKS uses for nodes, if the plan changes or removes an aws-auth entry: asks EKS, or takes what the
+/// snapshot says. `None` if the plan does not, or if the cluster is not known to be one of EKS.
 pub(crate) async fn read_node_roles(connected: &ConnectedCluster, plan: &Plan) -> Option<Observed<NodeRoles>> {
-    let source = connected.tokens.as_ref()?;
     let takes_from_entry = |change: &Change| {
         let is_entry = matches!(change.target, ChangeTarget::Entry { section: Section::Roles | Section::Users, .. });
         is_entry && (change.action != Action::Create && !change.fields.is_empty() || change.action == Action::Delete)
@@ -42,11 +42,16 @@ pub(crate) async fn read_node_roles(connected: &ConnectedCluster, plan: &Plan) -
     if !plan.changes.iter().any(takes_from_entry) {
         return None;
     }
-    let auto_mode = connected.eks.as_ref().and_then(|cluster| cluster.auto_mode_role.clone());
-    let auto_mode = auto_mode.map(|role| (role, NodeRoleUse::AutoMode));
-    Some(match source.node_roles().await {
-        Ok(roles) => Observed::Known(NodeRoles::new(roles.into_iter().chain(auto_mode))),
-        Err(error) => Observed::Unknown(error.to_string()),
+    let roles = match connected.cluster.snapshot_eks_facts() {
+        Some(facts) => match facts.node_roles {
+            Observed::Known(roles) => Observed::Known(roles),
+            Observed::Unknown(why) => Observed::Unknown(format!("the snapshot does not have them: {why}")),
+        },
+        None => read_eks_facts(connected).await?.node_roles,
+    };
+    Some(match roles {
+        Observed::Known(roles) => Observed::Known(NodeRoles::new(roles)),
+        Observed::Unknown(why) => Observed::Unknown(why),
     })
 }
 

@@ -11,7 +11,8 @@ use super::parallel::run_clusters;
 use super::target::TargetCluster;
 use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, DenialReason, Identity, ObjectRequest, QueryLint,
-    QuestionError, Request, SubjectQuery, SubjectQueryError, aggregation_cycles, lint_spelling, parse_requests,
+    QuestionError, Request, SubjectQuery, SubjectQueryError, aggregation_cycles, auth_mode_warning, lint_spelling,
+    parse_requests,
 };
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::{Diagnostic, closest_match};
@@ -176,7 +177,7 @@ pub(crate) fn lint_warning(lint: &QueryLint) -> Diagnostic {
     lint.help().into_iter().fold(Diagnostic::warning(lint.to_string()), Diagnostic::with_help)
 }
 
-/// Returns warnings about the state itself: sections of aws-auth with syntax errors, and aggregation cycles.
+/// Returns warnings about the state itself: access entries that are not evaluated, sections of aws-auth with syntax errors, and aggregation cycles.
 pub(crate) fn state_warnings(access: &AccessView<'_>) -> Vec<Diagnostic> {
     let unreadable = access.mapping.unreadable.iter().map(|error| {
         let section = error.section.key();
@@ -188,7 +189,7 @@ pub(crate) fn state_warnings(access: &AccessView<'_>) -> Vec<Diagnostic> {
                     .to_owned()
             })
     });
-    unreadable.chain(aggregation_cycles(access.state())).collect()
+    auth_mode_warning(access.state()).into_iter().chain(unreadable).chain(aggregation_cycles(access.state())).collect()
 }
 
 /// Returns warnings about the answer for one subject, which was typed as `typed`.

@@ -5,7 +5,7 @@ use super::command_error::CommandError;
 use super::context::OpsContext;
 use super::guards::read_cluster_facts;
 use super::target::{ClusterConnection, KubeconfigFlags, TargetCluster};
-use crate::access::dangling_after;
+use crate::access::{auth_mode_warning, dangling_after};
 use crate::cluster::ReadCluster as _;
 use crate::diagnostic::Diagnostic;
 use crate::guard::AllowFlag;
@@ -50,6 +50,7 @@ pub(crate) async fn plan_cluster_restore(
     let after = plan.state_after(&state).map_err(|error| after_state_error(&error))?;
     let comparison = AccessComparison::new(&state, &after);
     plan.record_access_changes(&comparison, &policy_index);
+    plan.warnings.extend(auth_mode_warning(&state));
     plan.warnings.extend(dangling_after(&state, &after, &plan.policy));
     let name = backup.name.clone();
     ClusterPlan::evaluate(connected, plan, name, policy_index, &comparison, facts, settings.allow).await

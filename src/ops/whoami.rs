@@ -9,11 +9,12 @@ use super::observer::WorkPhase;
 use super::parallel::run_clusters;
 use super::target::{ConnectedCluster, TargetCluster};
 use crate::access::{EntryRef, IamIdentity, IdentityMapping, Request};
-use crate::aws::{ClusterAuthMode, StsIdentity};
+use crate::aws::StsIdentity;
 use crate::cluster::{ClusterError, ReadCluster as _, UserInfo, WriteCluster as _};
 use crate::names::ObjectKey;
 use crate::permissions::{ApplyUser, MinimalRoles};
 use crate::state::State;
+use crate::state::auth_mode::ClusterAuthMode;
 use crate::state::config_map::AwsAuth;
 
 /// The groups of the API for RBAC objects and Leases.
@@ -28,7 +29,7 @@ pub(crate) struct CallerReport {
     /// The user as the cluster authenticates it. `None` for a snapshot.
     pub(crate) user: Option<UserInfo>,
     pub(crate) entry: EntryOrigin,
-    /// Which stores of principals the cluster reads, if EKS was asked.
+    /// Which stores of principals the cluster reads, if EKS or the snapshot says it.
     pub(crate) auth_mode: Option<ClusterAuthMode>,
     /// The requests that the cluster denies to the caller, of those that `plan` makes. `None` if it does not say.
     pub(crate) denied_for_plan: Option<Vec<Request>>,
@@ -74,7 +75,11 @@ async fn ask_cluster(target: &TargetCluster) -> Result<CallerReport, ClusterErro
     let asking = async {
         let connected = target.connect().await?;
         let (user, iam) = futures::future::join(connected.cluster.whoami(), sts_identity(&connected)).await;
-        let auth_mode = connected.eks.as_ref().map(|eks| eks.auth_mode.clone());
+        let auth_mode = match (&connected.eks, connected.cluster.snapshot_eks_facts()) {
+            (Some(eks), _) => Some(eks.auth_mode.clone()),
+            (None, Some(facts)) => facts.auth_mode.known().cloned(),
+            (None, None) => None,
+        };
         let Some(user) = user? else {
             return Ok(CallerReport {
                 label: connected.label,

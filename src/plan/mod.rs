@@ -58,6 +58,7 @@ pub(crate) use step_check::{check_steps, check_waits};
 pub(crate) use token_wait::{TokenWait, format_duration};
 pub(crate) use unmanaged_admins::unmanaged_admins;
 
+use crate::access::auth_mode_warning;
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
 use crate::names::ObjectKey;
 #[cfg(test)]
@@ -370,6 +371,6 @@ pub(crate) fn plan(
         invariants,
         namespace_selections: selected,
         aws_auth_diff: None,
-        warnings: builder.diagnostics,
+        warnings: auth_mode_warning(live).into_iter().chain(builder.diagnostics).collect(),
     })
 }

@@ -3,6 +3,7 @@
 //! The live cluster, the desired state and every intermediate state of a plan use this one model. It consists of pure
 //! data and pure functions, and must not depend on policies, plans, terminals or connections.
 
+pub(crate) mod auth_mode;
 pub(crate) mod aws_auth;
 pub(crate) mod config_map;
 pub(crate) mod entry_marks;
@@ -17,6 +18,7 @@ pub(crate) mod write;
 
 use std::collections::BTreeMap;
 
+use auth_mode::ObservedAuthMode;
 use config_map::AwsAuth;
 use entry_marks::EntryMarks;
 use object::{Binding, ObjectError, RawBinding, RawNamespace, RawRole, Role, deserialize_object};
@@ -31,6 +33,8 @@ use crate::names::{ObjectKey, ObjectKind};
 pub(crate) struct State {
     /// The uid of the namespace kube-system, which identifies the cluster. A snapshot may lack it.
     pub(crate) cluster_uid: Option<String>,
+    /// Which stores of principals the cluster reads.
+    pub(crate) auth_mode: ObservedAuthMode,
     pub(crate) namespaces: BTreeMap<String, Labels>,
     pub(crate) aws_auth: Option<AwsAuth>,
     pub(crate) roles: BTreeMap<ObjectKey, Role>,
