@@ -177,7 +177,8 @@ pub(crate) fn lint_warning(lint: &QueryLint) -> Diagnostic {
     lint.help().into_iter().fold(Diagnostic::warning(lint.to_string()), Diagnostic::with_help)
 }
 
-/// Returns warnings about the state itself: access entries that are not evaluated, sections of aws-auth with syntax errors, and aggregation cycles.
+/// Returns warnings about the state itself: access entries that are not evaluated, sections of aws-auth with syntax errors,
+/// and aggregation cycles.
 pub(crate) fn state_warnings(access: &AccessView<'_>) -> Vec<Diagnostic> {
     let unreadable = access.mapping.unreadable.iter().map(|error| {
         let section = error.section.key();
