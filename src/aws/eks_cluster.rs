@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Uri;
 
 use super::errors::AwsError;
-use crate::names::AccountId;
+use crate::names::eks_cluster_in_arn;
 use crate::state::auth_mode::ClusterAuthMode;
 
 /// The name of a cluster and its region.
@@ -52,7 +52,10 @@ impl EksCluster {
             return Err(not_ready());
         }
         let invalid = |problem| AwsError::InvalidCluster { name: name.clone(), problem };
-        let arn = cluster.arn().filter(|arn| is_cluster_arn(arn, name)).ok_or_else(|| invalid("it has no ARN"))?;
+        let arn = cluster
+            .arn()
+            .filter(|arn| eks_cluster_in_arn(arn) == Some(name.as_str()))
+            .ok_or_else(|| invalid("it has no ARN"))?;
         if let Some(expected) = account
             && let Some(found) = arn.split(':').nth(4)
             && found != expected
@@ -97,15 +100,6 @@ fn is_word(text: &str) -> bool {
 /// `1.36`.
 pub(crate) fn is_version(text: &str) -> bool {
     text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-}
-
-fn is_cluster_arn(arn: &str, name: &str) -> bool {
-    match arn.splitn(6, ':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "eks", _, account, resource] => {
-            AccountId::parse(account).is_some() && resource.strip_prefix("cluster/") == Some(name)
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

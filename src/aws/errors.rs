@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::access::IamIdentity;
 use crate::diagnostic::{Diagnostic, InternalError};
+use crate::render::plan_facts::shell_word;
 use crate::transport::describe_connection_error;
 
 /// The offset of the clock from which it explains a refused signature. STS and EKS accept 5 to 15 minutes.
@@ -272,12 +273,6 @@ impl AwsError {
             None => diagnostic,
         }
     }
-}
-
-/// Returns a word of a command line, in quotes if it needs them.
-fn shell_word(text: &str) -> String {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./@+=,:".contains(&byte));
-    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 pub(super) const ASSUME_ROLE: &str = "sts:AssumeRole";

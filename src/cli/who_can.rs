@@ -5,7 +5,7 @@ use super::env::Env;
 use super::exit::Exit;
 use super::print_json;
 use super::question::{finish, observe_clusters, print_warnings, query_renderer};
-use crate::access::NamespaceFilter;
+use crate::access::{NamespaceFilter, Request};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::ops::CommandError;
 use crate::ops::answers::{WhoCanAnswers, WhoCanFound, WhoCanRequest, answer_who_can};
@@ -57,6 +57,12 @@ pub(crate) fn run(args: &WhoCanArgs, env: &mut Env) -> Result<Exit, CommandError
     Ok(finish(exit, Exit::NotAnswered, error, env))
 }
 
+/// Returns one of the questions: `typed` can be about several verbs and resources.
+fn to_question<'a>(request: &'a Request, typed: &'a WhoCanRequest<'_>, target: &QuestionTarget) -> WhoCanQuestion<'a> {
+    let filter = &typed.filter;
+    WhoCanQuestion { text: query_answers::describe_question(request, filter, &target.state.resources), request, filter }
+}
+
 fn to_json(
     answered: &WhoCanAnswers<'_>,
     question: &WhoCanRequest<'_>,
@@ -72,11 +78,7 @@ fn to_json(
         WhoCanFound::Requests(results) => results
             .iter()
             .map(|(request, result)| {
-                let question = WhoCanQuestion {
-                    text: query_answers::describe_question(request, &question.filter, &target.state.resources),
-                    request,
-                    filter: &question.filter,
-                };
+                let question = to_question(request, question, target);
                 AnswerJson::WhoCan(WhoCanAnswerJson::new(&question, result, renderer.cluster(), warnings()))
             })
             .collect(),
@@ -96,11 +98,7 @@ fn print_answers(
         WhoCanFound::Requests(results) => results
             .iter()
             .map(|(request, result)| {
-                let question = WhoCanQuestion {
-                    text: query_answers::describe_question(request, &question.filter, &target.state.resources),
-                    request,
-                    filter: &question.filter,
-                };
+                let question = to_question(request, question, target);
                 query_answers::render_who_can(&question, result, explain, &renderer)
             })
             .collect(),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::access::IamIdentity;
 use crate::aws::is_version;
 use crate::guard::{NodeRoleUse, Observed};
-use crate::names::{AccountId, is_eks_cluster_name};
+use crate::names::eks_cluster_in_arn;
 use crate::report::BackupDocument;
 use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 
@@ -78,7 +78,8 @@ impl EksFacts {
             |value: &Value, is_valid: fn(&str) -> bool| value.as_str().filter(|text| is_valid(text)).map(str::to_owned);
         let fact = FactReader { fields, unknown: &unknown };
         Ok(Self {
-            arn: fact.read(ARN, "the ARN of an EKS cluster", |value| text(value, is_cluster_arn))?,
+            arn: fact
+                .read(ARN, "the ARN of an EKS cluster", |value| text(value, |arn| eks_cluster_in_arn(arn).is_some()))?,
             version: fact.read(KUBERNETES_VERSION, "a version, in quotes", |value| text(value, is_version))?,
             auth_mode: fact.read(AUTH_MODE, "such as CONFIG_MAP", |value| ClusterAuthMode::parse(value.as_str()?))?,
             node_roles: fact.read(
@@ -200,15 +201,6 @@ fn parse_node_role(value: &Value) -> Option<(String, NodeRoleUse)> {
 fn text_fields<'v>(value: &'v Value, [first, second]: [&str; 2]) -> Option<[&'v str; 2]> {
     let fields = value.as_object().filter(|fields| fields.len() == 2)?;
     Some([fields.get(first)?.as_str()?, fields.get(second)?.as_str()?])
-}
-
-fn is_cluster_arn(text: &str) -> bool {
-    match text.splitn(6, ':').collect::<Vec<_>>().as_slice() {
-        ["arn", _, "eks", _, account, resource] => {
-            AccountId::parse(account).is_some() && resource.strip_prefix("cluster/").is_some_and(is_eks_cluster_name)
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -42,6 +42,16 @@ pub(crate) fn is_eks_cluster_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
+/// Returns the name of the cluster in the ARN of an EKS cluster. `None` if the text is not such an ARN.
+pub(crate) fn eks_cluster_in_arn(arn: &str) -> Option<&str> {
+    match arn.splitn(6, ':').collect::<Vec<_>>().as_slice() {
+        ["arn", _, "eks", _, account, resource] if AccountId::parse(account).is_some() => {
+            resource.strip_prefix("cluster/").filter(|name| is_eks_cluster_name(name))
+        }
+        _ => None,
+    }
+}
+
 /// An AWS account ID: 12 digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AccountId(String);

@@ -9,8 +9,8 @@ mod object_key;
 mod wildcard_pattern;
 
 pub(crate) use arn::{
-    AccountId, Arn, ArnError, PARTITIONS, PrincipalKind, iam_name_error, is_eks_cluster_name, is_region,
-    partition_for_region,
+    AccountId, Arn, ArnError, PARTITIONS, PrincipalKind, eks_cluster_in_arn, iam_name_error, is_eks_cluster_name,
+    is_region, partition_for_region,
 };
 pub(crate) use kubernetes::{
     is_dns_label, is_dns_subdomain, is_label_key, is_label_value, path_segment_error, reserved_prefix,
