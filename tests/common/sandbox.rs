@@ -1,7 +1,7 @@
 //! Runs rolecall as users do, in a directory of its own, without the environment of the test process.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -19,6 +19,16 @@ pub struct RunOutput {
     pub exit_code: i32,
     pub stdout: String,
     pub stderr: String,
+}
+
+impl From<Output> for RunOutput {
+    fn from(output: Output) -> Self {
+        Self {
+            exit_code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Sandbox {
@@ -70,11 +80,7 @@ impl Sandbox {
     #[track_caller]
     pub fn run(&self, args: &[&str]) -> RunOutput {
         let output = self.command(args).output().expect("rolecall cannot be started");
-        RunOutput {
-            exit_code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        output.into()
     }
 
     /// Runs a command that must succeed, and returns its stdout.

@@ -47,11 +47,7 @@ fn comment(sandbox: &Sandbox, url: &str, env: &[(&str, &str)], args: &[&str]) ->
         command.env(name, value);
     }
     let output = command.output().unwrap();
-    let output = RunOutput {
-        exit_code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    };
+    let output: RunOutput = output.into();
     for text in [&output.stdout, &output.stderr] {
         assert!(!text.contains("SECRET") && !text.contains("panicked"), "{text}");
     }

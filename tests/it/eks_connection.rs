@@ -60,11 +60,7 @@ impl Runner {
 
     fn run(&self, args: &[&str]) -> RunOutput {
         let output = self.command(args).output().unwrap();
-        RunOutput {
-            exit_code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        output.into()
     }
 
     #[track_caller]

@@ -33,11 +33,7 @@ groups = [\"system:masters\"]
 fn run(cluster: &TestCluster, sandbox: &Sandbox, args: &[&str]) -> RunOutput {
     let mut command = sandbox.command(args);
     let output = command.envs(cluster.aws_env(ADMIN)).env("AWS_EC2_METADATA_DISABLED", "true").output().unwrap();
-    RunOutput {
-        exit_code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    output.into()
 }
 
 fn plan(cluster: &TestCluster, policy: &str) -> RunOutput {

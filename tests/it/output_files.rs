@@ -28,11 +28,7 @@ fn run_on_full_disk(sandbox: &Sandbox, args: &str) -> RunOutput {
         .env("HOME", sandbox.path(""))
         .output()
         .unwrap();
-    RunOutput {
-        exit_code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    output.into()
 }
 
 fn names(sandbox: &Sandbox, folder: &str) -> Vec<String> {

@@ -119,11 +119,7 @@ fn check(
     for args in commands {
         let args: Vec<&str> = args.iter().copied().chain(["--timeout", "5s"]).collect();
         let output = sandbox.command(&args).envs(env.iter().copied()).output().unwrap();
-        let output = RunOutput {
-            exit_code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        };
+        let output: RunOutput = output.into();
         assert_no_secret(case, &args, &output);
         if first.is_empty() {
             first = output.stderr;
@@ -332,11 +328,7 @@ fn policies_and_saved_files_do_not_show_other_files() {
             [&["plan", "policy"][..], &["plan", "policy", "-o", "json"], &["drift", "policy"], &["snapshot", "policy"]]
         {
             let output = sandbox.command(args).env("AWS_SECRET_ACCESS_KEY", PASSWORD).output().unwrap();
-            let output = RunOutput {
-                exit_code: output.status.code().unwrap_or(-1),
-                stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            };
+            let output: RunOutput = output.into();
             assert_ne!(output.exit_code, 0, "{snapshot}");
             assert_no_secret(snapshot, args, &output);
             if snapshot != "inner.yaml" {
