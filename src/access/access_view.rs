@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::aggregation::{Aggregation, SourcedRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
+use super::grant_scope::GrantScope;
 use super::grants::{Grant, Grants};
 use super::iam_identity::IamIdentity;
 use super::identity::{
@@ -44,6 +45,8 @@ pub(crate) struct GrantPath<'s> {
     /// The role in which the rule is written. It differs from `role` if `role` is aggregated.
     pub(crate) source: &'s ObjectKey,
     pub(crate) rule: &'s Rule,
+    /// Where the binding applies.
+    pub(crate) scope: GrantScope<'s>,
 }
 
 /// What grants a permission.
@@ -58,7 +61,8 @@ pub(crate) enum GrantSource<'s> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EffectiveRule<'s> {
     pub(crate) path: GrantPath<'s>,
-    /// The namespace of the RoleBinding. `None` if a ClusterRoleBinding grants the rule.
+    /// The namespace of the RoleBinding, or one of those of an association with an access policy, which can also be a pattern:
+    /// the other namespaces that match it. `None` if the rule applies in the whole cluster.
     pub(crate) namespace: Option<&'s str>,
 }
 
@@ -127,7 +131,7 @@ impl<'s> AccessView<'s> {
     }
 
     pub(crate) fn new(state: &'s State, aggregation: Aggregation) -> Self {
-        let mapping = IdentityMapping::from_aws_auth(state.aws_auth.as_ref());
+        let mapping = IdentityMapping::from_state(state);
         Self {
             mapping,
             grants: Grants::new(state, aggregation),
@@ -406,7 +410,10 @@ impl<'s> AccessView<'s> {
         for grant in grants {
             if let Some(effective) = self.grants.role_for_grant(grant) {
                 let paths = effective.sourced_rules().map(|sourced| GrantPath::new(grant, effective.role, sourced));
-                rules.extend(paths.map(|path| EffectiveRule { path, namespace: grant.namespace() }));
+                let scopes = self.grants.single_scopes(grant);
+                rules.extend(paths.flat_map(|path| {
+                    scopes.iter().map(move |namespace| EffectiveRule { path, namespace: *namespace })
+                }));
             }
         }
         rules
@@ -459,7 +466,7 @@ impl<'s> AccessView<'s> {
 
 /// Returns whether a grant applies to the request. A RoleBinding applies in its own namespace only, and never to URLs.
 fn applies_to(grant: &Grant<'_>, request: &Request) -> bool {
-    grant.namespace().is_none_or(|namespace| request.namespace() == Some(namespace))
+    grant.applies_in(request.namespace())
 }
 
 fn principals_at<'a>(
@@ -471,7 +478,8 @@ fn principals_at<'a>(
 
 impl<'s> GrantPath<'s> {
     fn new(grant: &Grant<'s>, role: &'s ObjectKey, sourced: SourcedRule<'s>) -> Self {
-        Self { subject: grant.subject, binding: grant.binding_key, role, source: sourced.source, rule: sourced.rule }
+        let SourcedRule { rule, source } = sourced;
+        Self { subject: grant.subject, binding: grant.binding_key, role, source, rule, scope: grant.scope() }
     }
 }
 

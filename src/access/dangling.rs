@@ -134,6 +134,7 @@ fn format_role(key: &ObjectKey, binding: &Binding) -> String {
         (RoleRef::ClusterRole(name), _) => format!("ClusterRole `{name}`"),
         (RoleRef::Role(name), Some(namespace)) => format!("Role `{namespace}/{name}`"),
         (RoleRef::Role(name), None) => format!("Role `{name}` without a namespace"),
+        (RoleRef::AccessPolicy(name), _) => format!("AccessPolicy `{name}`"),
     }
 }
 

@@ -248,15 +248,16 @@ struct ChangedSubjects<'s> {
     users: BTreeSet<&'s str>,
     groups: BTreeSet<&'s str>,
     service_accounts: BTreeSet<(&'s str, &'s str)>,
+    access_entries: BTreeSet<&'s str>,
 }
 
 impl<'s> ChangedSubjects<'s> {
     fn new(before: &AccessView<'s>, after: &AccessView<'s>) -> Self {
         let mut changed = Self::default();
-        for (_, pair) in merge_join(&before.grants.state.bindings, &after.grants.state.bindings) {
+        for (_, pair) in merge_join(before.grants.state.all_bindings(), after.grants.state.all_bindings()) {
             match pair {
                 EitherOrBoth::Left(binding) | EitherOrBoth::Right(binding) => changed.add_subjects(&binding.subjects),
-                EitherOrBoth::Both(old, new) if old.role_ref != new.role_ref => {
+                EitherOrBoth::Both(old, new) if old.role_ref != new.role_ref || old.namespaces != new.namespaces => {
                     changed.add_subjects(&old.subjects);
                     changed.add_subjects(&new.subjects);
                 }
@@ -270,7 +271,7 @@ impl<'s> ChangedSubjects<'s> {
         }
         let roles = changed_roles(before, after);
         if !roles.is_empty() {
-            let bindings = before.grants.state.bindings.iter().chain(&after.grants.state.bindings);
+            let bindings = before.grants.state.all_bindings().chain(after.grants.state.all_bindings());
             for (key, binding) in bindings {
                 if binding.role_ref.role_key_parts(key).is_some_and(|role| roles.contains(&role)) {
                     changed.add_subjects(&binding.subjects);
@@ -289,6 +290,7 @@ impl<'s> ChangedSubjects<'s> {
             Subject::User(name) => self.users.insert(name),
             Subject::Group(name) => self.groups.insert(name),
             Subject::ServiceAccount { namespace, name } => self.service_accounts.insert((namespace, name)),
+            Subject::AccessEntry(principal) => self.access_entries.insert(principal),
         };
     }
 
@@ -297,6 +299,7 @@ impl<'s> ChangedSubjects<'s> {
         self.users.contains(username)
             || identity.groups.iter().filter_map(RenderedName::as_literal).any(|name| self.groups.contains(name))
             || Identity::service_account_parts(username).any(|parts| self.service_accounts.contains(&parts))
+            || identity.access_entry().is_some_and(|principal| self.access_entries.contains(principal))
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::grants::{Grant, binding_grants};
 use super::identity::Identity;
 use super::template::RenderedName;
-use crate::names::ObjectKey;
+use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
 use crate::state::object::{Binding, Role};
 use crate::state::rbac::Subject;
@@ -53,6 +53,7 @@ pub(super) struct GrantIndex<'s> {
     users: BTreeMap<&'s str, SubjectId>,
     groups: BTreeMap<&'s str, SubjectId>,
     service_accounts: BTreeMap<(&'s str, &'s str), SubjectId>,
+    access_entries: BTreeMap<&'s str, SubjectId>,
     subjects: Vec<IndexedSubject<'s>>,
     /// In the order of the state: first the ClusterRoleBindings, then the RoleBindings namespace by namespace. Added
     /// bindings follow.
@@ -62,7 +63,7 @@ pub(super) struct GrantIndex<'s> {
 impl<'s> GrantIndex<'s> {
     pub(super) fn new(state: &'s State) -> Self {
         let mut index = Self::default();
-        for (key, binding) in &state.bindings {
+        for (key, binding) in state.all_bindings() {
             let id = index.add_binding(key);
             index.set_binding(id, Some(binding));
         }
@@ -106,6 +107,7 @@ impl<'s> GrantIndex<'s> {
             Subject::ServiceAccount { namespace, name } => {
                 self.service_accounts.entry((namespace, name)).or_insert(next)
             }
+            Subject::AccessEntry(principal) => self.access_entries.entry(principal).or_insert(next),
         };
         let id = *id;
         if id == next {
@@ -119,6 +121,7 @@ impl<'s> GrantIndex<'s> {
             Subject::User(name) => self.users.get(name.as_str()),
             Subject::Group(name) => self.groups.get(name.as_str()),
             Subject::ServiceAccount { namespace, name } => self.service_accounts.get(&(namespace.as_str(), name)),
+            Subject::AccessEntry(principal) => self.access_entries.get(principal.as_str()),
         }
         .copied()
     }
@@ -153,21 +156,27 @@ impl<'s> GrantIndex<'s> {
     /// Returns the role of a binding in an unchanged state.
     pub(super) fn role_of(&self, id: BindingId, state: &'s State) -> Option<(&'s ObjectKey, &'s Role)> {
         let IndexedBinding { key, binding, role } = self.bindings.get(id.0)?;
-        *role.get_or_init(|| state.roles.get_key_value(&(*binding)?.role_ref.role_key(key)?))
+        *role.get_or_init(|| state.find_role(&(*binding)?.role_ref.role_key(key)?))
     }
 
-    /// Returns the grants of ClusterRoleBindings, and those of the RoleBindings in the namespace, in an unchanged state.
-    pub(super) fn effective_in(&self, namespace: Option<&str>) -> impl Iterator<Item = Grant<'s>> {
+    /// Returns the grants of ClusterRoleBindings, those of the RoleBindings in the namespace, and those of the associations
+    /// with access policies that apply there, in an unchanged state.
+    pub(super) fn effective_in<'a>(&'a self, namespace: Option<&'a str>) -> impl Iterator<Item = Grant<'s>> + 'a {
+        let association_start =
+            self.bindings.partition_point(|indexed| indexed.key.kind() != ObjectKind::AccessPolicyAssociation);
+        let of_rbac = self.bindings.get(..association_start).unwrap_or_default();
         let first_after = |is_before: &dyn Fn(Option<&str>) -> bool| {
-            self.bindings.partition_point(|indexed| is_before(indexed.key.namespace()))
+            of_rbac.partition_point(|indexed| is_before(indexed.key.namespace()))
         };
         let cluster_wide = 0..first_after(&|own| own.is_none());
         let in_namespace = namespace.map(|_| first_after(&|own| own < namespace)..first_after(&|own| own <= namespace));
         let positions = cluster_wide.chain(in_namespace.into_iter().flatten());
-        positions
+        let grants = positions
+            .chain(association_start..self.bindings.len())
             .filter_map(|position| Some((BindingId(position), self.bindings.get(position)?)))
             .filter_map(|(id, indexed)| Some(binding_grants(id, indexed.key, indexed.binding?)))
-            .flatten()
+            .flatten();
+        grants.filter(move |grant| grant.applies_in(namespace))
     }
 
     /// Returns every subject that a binding names, each once.
@@ -182,6 +191,8 @@ impl<'s> GrantIndex<'s> {
         let by_group = groups.filter_map(|name| self.groups.get(name));
         let by_service_account =
             Identity::service_account_parts(username).filter_map(|parts| self.service_accounts.get(&parts));
-        self.users.get(username).into_iter().chain(by_group).chain(by_service_account).copied()
+        let by_access_entry = identity.access_entry().and_then(|principal| self.access_entries.get(principal));
+        let by_name = self.users.get(username).into_iter().chain(by_group).chain(by_service_account);
+        by_name.chain(by_access_entry).copied()
     }
 }

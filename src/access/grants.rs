@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::aggregation::{Aggregation, ComputedRules, RoleOverlay, SourcedRule, aggregate_rules, is_aggregated};
 use super::grant_index::{BindingId, GrantIndex, SubjectId};
+use super::grant_scope::{GrantScope, KnownNamespaces};
 use super::identity::Identity;
 use crate::names::ObjectKey;
 use crate::state::State;
@@ -25,10 +26,13 @@ pub(crate) struct Grant<'s> {
 }
 
 impl<'s> Grant<'s> {
-    /// Returns the namespace of a RoleBinding. `None` for a ClusterRoleBinding, which applies in all namespaces and to
-    /// cluster-scoped requests.
-    pub(crate) fn namespace(&self) -> Option<&'s str> {
-        self.binding_key.namespace()
+    pub(crate) fn scope(&self) -> GrantScope<'s> {
+        GrantScope::new(self.binding_key, self.binding)
+    }
+
+    /// Returns whether the grant applies to requests in a namespace, or to requests without one.
+    pub(super) fn applies_in(&self, namespace: Option<&str>) -> bool {
+        self.scope().contains(namespace)
     }
 
     /// Returns the referenced role, whether it exists or not. `None` if a ClusterRoleBinding references a Role.
@@ -70,11 +74,17 @@ pub(crate) struct Grants<'s> {
     index: OnceCell<GrantIndex<'s>>,
     /// The computed rules of aggregated roles.
     aggregated: OnceCell<ComputedRules<'s>>,
+    namespaces: OnceCell<KnownNamespaces<'s>>,
 }
 
 impl<'s> Grants<'s> {
     pub(super) fn new(state: &'s State, aggregation: Aggregation) -> Self {
-        Self { state, aggregation, index: OnceCell::new(), aggregated: OnceCell::new() }
+        Self { state, aggregation, index: OnceCell::new(), aggregated: OnceCell::new(), namespaces: OnceCell::new() }
+    }
+
+    /// Returns the namespaces in which a grant applies, each as a scope of its own.
+    pub(super) fn single_scopes(&self, grant: &Grant<'s>) -> Vec<Option<&'s str>> {
+        self.namespaces.get_or_init(|| KnownNamespaces::new(self.state)).single_scopes(grant.scope())
     }
 
     /// Builds the index. This is faster than iterating if there are more than a few dozen queries.
@@ -88,12 +98,12 @@ impl<'s> Grants<'s> {
 
     /// Returns every subject of every binding, in the order of the bindings.
     pub(crate) fn all(&self) -> impl Iterator<Item = Grant<'s>> {
-        let bindings = BindingId::all().zip(&self.state.bindings);
+        let bindings = BindingId::all().zip(self.state.all_bindings());
         bindings.flat_map(|(id, (key, binding))| binding_grants(id, key, binding))
     }
 
     /// Returns the grants of ClusterRoleBindings, and those of the RoleBindings in the namespace.
-    pub(super) fn effective_in(&self, namespace: Option<&str>) -> impl Iterator<Item = Grant<'s>> {
+    pub(super) fn effective_in<'a>(&'a self, namespace: Option<&'a str>) -> impl Iterator<Item = Grant<'s>> + 'a {
         self.get_or_build_index().effective_in(namespace)
     }
 
@@ -151,7 +161,7 @@ impl<'s> Grants<'s> {
     }
 
     pub(super) fn role_by_key(&self, key: &ObjectKey) -> Option<EffectiveRole<'s>> {
-        let (key, role) = self.state.roles.get_key_value(key)?;
+        let (key, role) = self.state.find_role(key)?;
         Some(self.resolve_role(key, role))
     }
 

@@ -83,6 +83,18 @@ impl IamIdentity {
         Ok(Self { canonical, account, session, access_key_id: None, ec2_private_dns_name: None })
     }
 
+    /// Returns the principal of an access entry. EKS keeps only principals that exist, so an ARN that cannot be parsed is one
+    /// of a form that this version does not know, and is kept as it is.
+    pub(super) fn from_access_entry(arn: &str) -> Self {
+        Self::parse(arn).unwrap_or_else(|_| Self {
+            canonical: arn.to_owned(),
+            account: arn.split(':').nth(4).unwrap_or_default().to_owned(),
+            session: SessionName::Unknown,
+            access_key_id: None,
+            ec2_private_dns_name: None,
+        })
+    }
+
     /// Parses the ARN of an aws-auth entry. It is compared without regard to case, so an ARN such as `ARN:AWS:…` is
     /// valid there.
     ///

@@ -8,7 +8,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::iam_identity::IamIdentity;
-use super::identity_mapping::{EntryRef, IdentityMapping, MappedEntry, UnmatchableReason};
+use super::identity_mapping::{AwsAuthUse, EntryRef, IdentityMapping, MappedEntry, UnmatchableReason};
 use super::template::{NotInstanceSession, RenderedName, render_template};
 use crate::names::ArnError;
 use crate::state::rbac::Subject;
@@ -79,6 +79,7 @@ impl SubjectQuery {
             Subject::ServiceAccount { namespace, name } => {
                 Self::ServiceAccount { namespace: namespace.clone(), name: name.clone() }
             }
+            Subject::AccessEntry(principal) => Self::Arn(IamIdentity::from_access_entry(principal)),
         }
     }
 
@@ -121,7 +122,7 @@ pub(super) fn service_account_username(namespace: &str, name: &str) -> String {
 pub(crate) enum IdentitySource {
     /// The query names them.
     Query,
-    /// An entry of mapRoles or mapUsers.
+    /// An access entry, or an entry of mapRoles or mapUsers.
     Entry(EntryRef),
     /// An entry of mapAccounts, which maps every principal of the account.
     Account(EntryRef),
@@ -139,8 +140,10 @@ pub(crate) struct Identity {
 /// Why an AWS principal cannot authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DenialReason {
-    /// The cluster has no ConfigMap aws-auth.
+    /// The cluster has no ConfigMap aws-auth, and no access entry names the principal.
     NoAwsAuth,
+    /// No access entry names the principal, and the cluster does not read aws-auth.
+    NoAccessEntry,
     NotMapped {
         /// Entries that seem to name the principal but never match it.
         near_misses: Vec<(EntryRef, UnmatchableReason)>,
@@ -152,7 +155,11 @@ pub(crate) enum DenialReason {
 impl DenialReason {
     /// Returns why a principal that no entry matches cannot authenticate.
     fn for_unmapped(mapping: &IdentityMapping, near_misses: Vec<(EntryRef, UnmatchableReason)>) -> Self {
-        if mapping.exists { Self::NotMapped { near_misses } } else { Self::NoAwsAuth }
+        match mapping.aws_auth {
+            AwsAuthUse::Missing => Self::NoAwsAuth,
+            AwsAuthUse::Read => Self::NotMapped { near_misses },
+            AwsAuthUse::NotRead => Self::NoAccessEntry,
+        }
     }
 }
 
@@ -309,7 +316,15 @@ impl Identity {
                 .and_then(|username| username.strip_prefix(SERVICE_ACCOUNT_PREFIX))
                 .and_then(|rest| rest.strip_prefix(namespace.as_str())?.strip_prefix(':'))
                 .is_some_and(|rest| rest == name),
+            Subject::AccessEntry(principal) => self.access_entry() == Some(principal),
         }
+    }
+
+    /// Returns the principal of the access entry that assigned this identity, as in the entry. Access policies are associated
+    /// with the entry and not with its username or groups, so impersonating these does not give their access (Amazon EKS
+    /// User Guide, "Associate access policies with access entries").
+    pub(crate) fn access_entry(&self) -> Option<&str> {
+        self.entry().filter(|entry| !entry.is_in_aws_auth()).map(|entry| entry.principal.as_str())
     }
 
     /// Returns every subject that matches this identity.
@@ -321,10 +336,11 @@ impl Identity {
         let accounts = Self::service_account_parts(username.unwrap_or_default()).map(|(namespace, name)| {
             Subject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() }
         });
-        groups.chain(user).chain(accounts)
+        let access_entry = self.access_entry().map(|principal| Subject::AccessEntry(principal.to_owned()));
+        groups.chain(user).chain(accounts).chain(access_entry)
     }
 
-    /// Returns the aws-auth entry that assigned this identity.
+    /// Returns the access entry or aws-auth entry that assigned this identity.
     pub(crate) fn entry(&self) -> Option<&EntryRef> {
         match &self.source {
             IdentitySource::Query => None,

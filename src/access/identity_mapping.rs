@@ -1,5 +1,8 @@
-//! aws-auth as the authenticator keeps it in memory: which entry matches which IAM identity, and which entry never
-//! matches.
+//! The entries of access entries and aws-auth as the authenticator keeps them: which entry matches which IAM identity, and
+//! which entry never matches.
+//!
+//! An access entry takes precedence over every entry of aws-auth for its principal, and in the authentication mode API the
+//! cluster does not read aws-auth (Amazon EKS User Guide, "Migrating existing aws-auth ConfigMap entries to access entries").
 //!
 //! Source: aws-iam-authenticator v0.7.8 `pkg/mapper/configmap` (`saveMap`, `RoleMapping`, `UserMapping`, `Map`) and
 //! `pkg/config/mapper.go` (`Key`, `Matches`). The key of a role is its ARN in lower case, the key of a user is its ARN
@@ -11,31 +14,91 @@ use std::fmt;
 
 use super::iam_identity::{IamIdentity, fold_case};
 use crate::names::{AccountId, ArnError};
+use crate::state::State;
+use crate::state::access_entry::{AccessEntries, AccessEntriesStatus};
+use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section, SectionError};
 use crate::state::config_map::{AwsAuth, principal_text};
 
-/// A reference to an aws-auth entry.
+/// The store of an entry, and its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EntryPlace {
+    /// The access entry of the principal.
+    AccessEntry,
+    AwsAuth {
+        section: Section,
+        /// The index among the entries of the section that the authenticator accepts.
+        index: usize,
+        /// 1-based line number in the text of the section. `None` for entries of a mapAccounts section that has an error,
+        /// which the authenticator keeps up to the error.
+        line: Option<usize>,
+    },
+}
+
+/// A reference to an entry that maps a principal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryRef {
-    pub(crate) section: Section,
-    /// The index among the entries of the section that the authenticator accepts.
-    pub(crate) index: usize,
-    /// 1-based line number in the text of the section. `None` for entries of a mapAccounts section that has an error,
-    /// which the authenticator keeps up to the error.
-    pub(crate) line: Option<usize>,
+    pub(crate) place: EntryPlace,
     /// The principal as written in the entry.
     pub(crate) principal: String,
+}
+
+impl UnmatchableReason {
+    /// Completes a sentence that starts with the entry, such as `the authenticator receives the ARN …`.
+    pub(crate) fn explain(&self) -> String {
+        match self {
+            Self::Sso => "EKS does not enable `sso` entries".to_owned(),
+            Self::NonCanonicalArn { canonical } => format!("the authenticator receives the ARN {canonical}"),
+            Self::InvalidArn(error) => error.to_string(),
+            Self::AwsAuthNotRead => "the cluster does not read aws-auth (authentication mode API)".to_owned(),
+        }
+    }
+}
+
+impl EntryRef {
+    /// Returns the entry with its store, such as `aws-auth entry arn:…:role/viewer, mapRoles line 6`.
+    pub(crate) fn with_store(&self) -> String {
+        match self.place {
+            EntryPlace::AccessEntry => format!("access entry {}", self.principal),
+            EntryPlace::AwsAuth { .. } => format!("aws-auth entry {self}"),
+        }
+    }
+
+    /// Returns the section of an entry of aws-auth. `None` for an access entry.
+    pub(crate) fn section(&self) -> Option<Section> {
+        match self.place {
+            EntryPlace::AccessEntry => None,
+            EntryPlace::AwsAuth { section, .. } => Some(section),
+        }
+    }
+
+    /// Returns whether the entry is in aws-auth.
+    pub(crate) fn is_in_aws_auth(&self) -> bool {
+        self.place != EntryPlace::AccessEntry
+    }
+}
+
+/// Formatted as `access entry` or `mapRoles line 6`.
+impl fmt::Display for EntryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AccessEntry => f.write_str("access entry"),
+            Self::AwsAuth { section, index: _, line } => {
+                f.write_str(section.key())?;
+                line.map_or(Ok(()), |line| write!(f, " line {line}"))
+            }
+        }
+    }
 }
 
 /// Formatted as `arn:…:role/viewer, mapRoles line 6`.
 impl fmt::Display for EntryRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.principal, self.section.key())?;
-        self.line.map_or(Ok(()), |line| write!(f, " line {line}"))
+        write!(f, "{}, {}", self.principal, self.place)
     }
 }
 
-/// An entry of mapRoles or mapUsers that the authenticator keeps.
+/// An access entry, or an entry of mapRoles or mapUsers that the authenticator keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MappedEntry {
     pub(crate) entry_ref: EntryRef,
@@ -67,49 +130,125 @@ pub(crate) enum UnmatchableReason {
         canonical: String,
     },
     InvalidArn(ArnError),
+    /// The entry is in aws-auth, which the cluster does not read in the authentication mode API.
+    AwsAuthNotRead,
 }
 
-/// The three maps of the authenticator, and the status of every entry.
+/// Whether a cluster reads aws-auth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum AwsAuthUse {
+    #[default]
+    Missing,
+    Read,
+    /// The authentication mode is API.
+    NotRead,
+}
+
+/// Access entries and the three maps of aws-auth, and the status of every entry.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IdentityMapping {
+    /// By the key that the authenticator compares. There can be several for one role, if the role was created again with
+    /// another path: which of them is of the role that exists is not known.
+    access_entries: BTreeMap<String, Vec<MappedEntry>>,
     roles: BTreeMap<String, Vec<MappedEntry>>,
     users: BTreeMap<String, Vec<MappedEntry>>,
     accounts: BTreeMap<String, EntryRef>,
     statuses: Vec<(EntryRef, EntryStatus)>,
-    /// Whether the ConfigMap exists.
-    pub(super) exists: bool,
+    pub(super) aws_auth: AwsAuthUse,
+    /// Why the access entries of the cluster, which has such, are not known.
+    pub(crate) unknown_access_entries: Option<String>,
     /// Sections that cannot be parsed.
     pub(crate) unreadable: Vec<SectionError>,
 }
 
 impl IdentityMapping {
+    /// Returns the mapping of a cluster.
+    pub(crate) fn from_state(state: &State) -> Self {
+        let mode = match &state.auth_mode {
+            ObservedAuthMode::Known(mode) => Some(mode),
+            ObservedAuthMode::NotAsked | ObservedAuthMode::Unknown(_) => None,
+        };
+        let mut mapping = Self::default();
+        if mode != Some(&ClusterAuthMode::ConfigMap) {
+            mapping.add_access_entries(&state.access_entries);
+            mapping.unknown_access_entries = match &state.access_entries.status {
+                AccessEntriesStatus::Known => None,
+                AccessEntriesStatus::Unknown(reason) => Some(reason.clone()),
+                AccessEntriesStatus::NotAsked => mode.map(|_| "they were not read".to_owned()),
+            };
+        }
+        mapping.add_aws_auth(state.aws_auth.as_ref(), mode == Some(&ClusterAuthMode::Api));
+        mapping.compute_statuses();
+        mapping
+    }
+
+    /// Returns the mapping of a cluster without access entries.
     pub(crate) fn from_aws_auth(auth: Option<&AwsAuth>) -> Self {
         let mut mapping = Self::default();
+        mapping.add_aws_auth(auth, false);
+        mapping.compute_statuses();
+        mapping
+    }
+
+    fn add_access_entries(&mut self, entries: &AccessEntries) {
+        for (_, access_entry) in entries.iter() {
+            let arn = access_entry.principal();
+            let principal = match arn.split_once(":user/") {
+                Some(_) => EntryPrincipal::User(arn.to_owned()),
+                None => EntryPrincipal::Role(arn.to_owned()),
+            };
+            let (username, groups) = (access_entry.username.clone(), access_entry.groups.clone());
+            let entry_ref = EntryRef { place: EntryPlace::AccessEntry, principal: arn.to_owned() };
+            // Unlike aws-auth, EKS knows the principal by its unique id, so a role matches with its path.
+            let iam_identity = IamIdentity::parse(arn);
+            let key = match &iam_identity {
+                Ok(iam_identity) => iam_identity.comparison_key(),
+                Err(_) => fold_case(arn),
+            };
+            let entry = Entry { principal, username, groups };
+            self.access_entries.entry(key).or_default().push(MappedEntry { entry_ref, entry, iam_identity });
+        }
+    }
+
+    fn add_aws_auth(&mut self, auth: Option<&AwsAuth>, is_not_read: bool) {
         let Some(auth) = auth else {
-            return mapping;
+            return;
         };
-        mapping.exists = true;
+        let mapping = self;
+        mapping.aws_auth = if is_not_read { AwsAuthUse::NotRead } else { AwsAuthUse::Read };
         let mut positions = BTreeMap::new();
         for section in Section::ALL {
             let entries: Vec<(Entry, Option<usize>)> = match auth.parse_section(section) {
                 Ok(parsed) => parsed.entries.into_iter().map(|parsed| (parsed.entry, Some(parsed.line))).collect(),
                 Err(mut error) => {
                     let partial_entries = std::mem::take(&mut error.partial_entries);
-                    mapping.unreadable.push(error);
+                    // What cannot be read has no effect if nothing is read.
+                    if !is_not_read {
+                        mapping.unreadable.push(error);
+                    }
                     partial_entries.into_iter().map(|entry| (entry, None)).collect()
                 }
             };
             for (index, (entry, line)) in entries.into_iter().enumerate() {
-                let entry_ref = EntryRef { section, index, line, principal: principal_text(&entry) };
-                mapping.add(entry_ref, entry, &mut positions);
+                let place = EntryPlace::AwsAuth { section, index, line };
+                let entry_ref = EntryRef { place, principal: principal_text(&entry) };
+                if is_not_read {
+                    mapping.statuses.push((entry_ref, EntryStatus::Unmatchable(UnmatchableReason::AwsAuthNotRead)));
+                } else {
+                    mapping.add(section, entry_ref, entry, &mut positions);
+                }
             }
         }
-        mapping.compute_statuses();
-        mapping
     }
 
     /// Adds an entry. `positions` are those of the earlier entries in the list of their ARN, by section and key.
-    fn add(&mut self, entry_ref: EntryRef, entry: Entry, positions: &mut BTreeMap<(Section, String), usize>) {
+    fn add(
+        &mut self,
+        section: Section,
+        entry_ref: EntryRef,
+        entry: Entry,
+        positions: &mut BTreeMap<(Section, String), usize>,
+    ) {
         let (map, arn) = match &entry.principal {
             EntryPrincipal::Account(id) if AccountId::parse(id).is_none() => {
                 let reason = UnmatchableReason::InvalidArn(ArnError::InvalidAccount(id.clone()));
@@ -131,7 +270,7 @@ impl IdentityMapping {
         };
         let same_arn = map.entry(fold_case(arn)).or_default();
         let mapped = MappedEntry { iam_identity: IamIdentity::parse_entry_arn(&entry_ref.principal), entry_ref, entry };
-        let position = *positions.entry((mapped.entry_ref.section, mapper_key(&mapped))).or_insert(same_arn.len());
+        let position = *positions.entry((section, mapper_key(section, &mapped))).or_insert(same_arn.len());
         match same_arn.get_mut(position) {
             Some(earlier) => {
                 let by = mapped.entry_ref.clone();
@@ -144,16 +283,20 @@ impl IdentityMapping {
 
     /// Computes the status of the entries that no later entry of the same key has replaced.
     fn compute_statuses(&mut self) {
-        let Self { roles, users, accounts, statuses, exists: _, unreadable: _ } = self;
+        let Self { access_entries, roles, users, accounts, statuses, .. } = self;
+        let first = |entries: &BTreeMap<String, Vec<MappedEntry>>, key: &String| {
+            entries.get(key).and_then(|entries| Some(entries.first()?.entry_ref.clone()))
+        };
         // The authenticator looks up an ARN in mapRoles first, so a role entry takes precedence over a user entry.
-        let role_entry = |key: &String| roles.get(key).and_then(|entries| entries.first());
-        let role_entries = roles.values().map(|entries| (entries, None));
-        let user_entries = users.iter().map(|(key, entries)| (entries, role_entry(key)));
-        for (entries, preferred) in role_entries.chain(user_entries) {
+        let all_access_entries = access_entries.values().map(|entries| (entries, None));
+        let role_entries = roles.iter().map(|(key, entries)| (entries, first(access_entries, key)));
+        let user_entries =
+            users.iter().map(|(key, entries)| (entries, first(access_entries, key).or_else(|| first(roles, key))));
+        for (entries, preferred) in all_access_entries.chain(role_entries).chain(user_entries) {
             for mapped in entries {
-                let status = match (mapped.unmatchable_reason(), preferred) {
+                let status = match (mapped.unmatchable_reason(), &preferred) {
                     (Some(reason), _) => EntryStatus::Unmatchable(reason),
-                    (None, Some(role)) => EntryStatus::Shadowed { by: role.entry_ref.clone() },
+                    (None, Some(by)) => EntryStatus::Shadowed { by: by.clone() },
                     (None, None) if entries.len() == 1 => EntryStatus::Active,
                     (None, None) => EntryStatus::Ambiguous,
                 };
@@ -173,7 +316,8 @@ impl IdentityMapping {
     /// random.
     pub(crate) fn entries_for(&self, iam_identity: &IamIdentity) -> &[MappedEntry] {
         let key = iam_identity.comparison_key();
-        self.roles.get(&key).or_else(|| self.users.get(&key)).map_or(&[], Vec::as_slice)
+        let in_aws_auth = || self.roles.get(&key).or_else(|| self.users.get(&key));
+        self.access_entries.get(&key).or_else(in_aws_auth).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the mapAccounts entry that maps every principal of an account.
@@ -185,10 +329,10 @@ impl IdentityMapping {
         self.accounts.keys().map(String::as_str)
     }
 
-    /// Returns every IAM identity that an entry of mapRoles or mapUsers matches, by the key that the authenticator
-    /// compares.
+    /// Returns every IAM identity that an access entry or an entry of mapRoles or mapUsers matches, by the key that the
+    /// authenticator compares.
     pub(crate) fn iam_identities(&self) -> BTreeMap<&str, IamIdentity> {
-        let by_key = self.users.iter().chain(&self.roles);
+        let by_key = self.users.iter().chain(&self.roles).chain(&self.access_entries);
         by_key
             .filter_map(|(key, entries)| {
                 let iam_identity = entries.first()?.iam_identity.as_ref().ok()?;
@@ -197,13 +341,18 @@ impl IdentityMapping {
             .collect()
     }
 
-    /// Returns the username of every entry of mapRoles and mapUsers that can match, before placeholders are replaced.
+    /// Returns the username of every access entry and every entry of mapRoles and mapUsers that can match, before
+    /// placeholders are replaced.
     pub(super) fn usernames(&self) -> impl Iterator<Item = (&IamIdentity, &str)> {
-        let by_role = self.roles.values().flatten();
+        let has_access_entry = |key: &String| self.access_entries.contains_key(key);
+        let by_role = self.roles.iter().filter(move |(key, _)| !has_access_entry(key));
         let by_user =
-            self.users.iter().filter(|(key, _)| !self.roles.contains_key(*key)).flat_map(|(_, entries)| entries);
-        by_role
+            self.users.iter().filter(move |(key, _)| !has_access_entry(key) && !self.roles.contains_key(*key));
+        self.access_entries
+            .iter()
+            .chain(by_role)
             .chain(by_user)
+            .flat_map(|(_, entries)| entries)
             .filter(|mapped| mapped.unmatchable_reason().is_none())
             .filter_map(|mapped| Some((mapped.iam_identity.as_ref().ok()?, mapped.entry.username.as_str())))
     }
@@ -224,8 +373,8 @@ impl IdentityMapping {
 }
 
 /// Returns the key of the entry in the authenticator's map.
-fn mapper_key(mapped: &MappedEntry) -> String {
-    match mapped.entry_ref.section {
+fn mapper_key(section: Section, mapped: &MappedEntry) -> String {
+    match section {
         Section::Roles => mapped.entry_ref.principal.to_lowercase(),
         Section::Users | Section::Accounts => mapped.entry_ref.principal.clone(),
     }
@@ -235,6 +384,7 @@ impl MappedEntry {
     fn unmatchable_reason(&self) -> Option<UnmatchableReason> {
         match &self.iam_identity {
             Err(error) => Some(UnmatchableReason::InvalidArn(error.clone())),
+            Ok(_) if !self.entry_ref.is_in_aws_auth() => None,
             Ok(iam_identity) if iam_identity.comparison_key() == fold_case(&self.entry_ref.principal) => None,
             Ok(iam_identity) => {
                 Some(UnmatchableReason::NonCanonicalArn { canonical: iam_identity.canonical().to_owned() })

@@ -18,6 +18,7 @@ use super::diff::needs_no_entry;
 use super::escalation::identity_escalation_paths;
 use super::iam_identity::{IamIdentity, fold_case};
 use super::identity::{Authentication, Identity, IdentitySource, SubjectQuery, service_account_username};
+use super::identity_mapping::{EntryPlace, EntryRef};
 use super::request_set::{RequestSet, StringSet, subtract};
 use super::rule_key::RuleKey;
 use super::template::RenderedName;
@@ -38,11 +39,28 @@ impl<'a, 's> MarginalImpact<'a, 's> {
 
     /// Returns whether the change of a role or binding alone, or its omission, changes any access.
     pub(crate) fn object_changes_access(&self, key: &ObjectKey) -> bool {
+        if key.kind() == ObjectKind::AccessEntry {
+            return self.access_entry_changes_access(key);
+        }
         self.substitutions.iter().any(|substitution| match key.kind() {
             ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => substitution.binding_changes_access(key),
             ObjectKind::ClusterRole | ObjectKind::Role => substitution.role_changes_access(key),
-            ObjectKind::ConfigMap | ObjectKind::Namespace => false,
+            ObjectKind::ConfigMap
+            | ObjectKind::Namespace
+            | ObjectKind::AccessEntry
+            | ObjectKind::AccessPolicy
+            | ObjectKind::AccessPolicyAssociation => false,
         })
+    }
+
+    /// Returns whether the change of an access entry with its associations alone, or its omission, changes any access.
+    fn access_entry_changes_access(&self, key: &ObjectKey) -> bool {
+        let policies = self.substitutions.each_ref().map(|substitution| {
+            let entry = substitution.base.grants.state.access_entries.get(key);
+            entry.map(|entry| entry.policies().collect::<BTreeMap<_, _>>()).unwrap_or_default()
+        });
+        let [before, after] = &policies;
+        before != after || self.principal_changes_access(&IamIdentity::from_access_entry(key.name()))
     }
 
     /// Returns whether the change of a principal's entries alone, or its omission, changes any access. `principal` is
@@ -55,15 +73,19 @@ impl<'a, 's> MarginalImpact<'a, 's> {
             // The entry never matches.
             return false;
         }
+        self.principal_changes_access(&iam_identity)
+    }
+
+    fn principal_changes_access(&self, iam_identity: &IamIdentity) -> bool {
         let query = SubjectQuery::Arn(iam_identity.clone());
         self.substitutions.iter().any(|substitution| {
             let Substitution { base, other, .. } = substitution;
             let authenticate =
                 |identity: &IamIdentity| Authentication::for_iam_identity(identity, &other.mapping, &base.mapping);
-            let new = authenticate(&iam_identity);
+            let new = authenticate(iam_identity);
             // The sessions that the bindings of the base state distinguish, with the entries of either state.
-            let mut sessions: BTreeSet<IamIdentity> = base.distinguished_sessions(&iam_identity, &new);
-            sessions.extend(base.distinguished_sessions(&iam_identity, &base.authenticate(&query)));
+            let mut sessions: BTreeSet<IamIdentity> = base.distinguished_sessions(iam_identity, &new);
+            sessions.extend(base.distinguished_sessions(iam_identity, &base.authenticate(&query)));
             substitution.identity_changes_access(&base.authenticate(&query), &new)
                 || sessions.iter().any(|session| {
                     let old = base.authenticate(&SubjectQuery::Arn(session.clone()));
@@ -212,7 +234,7 @@ impl<'a, 's> Substitution<'a, 's> {
         base.grants.build_index();
         let state = base.grants.state;
         let mut bindings_by_role: BTreeMap<ObjectKey, Vec<(&ObjectKey, &Binding)>> = BTreeMap::new();
-        for (key, binding) in &state.bindings {
+        for (key, binding) in state.all_bindings() {
             if let Some(role) = binding.role_ref.role_key(key) {
                 bindings_by_role.entry(role).or_default().push((key, binding));
             }
@@ -353,8 +375,15 @@ impl<'a, 's> Substitution<'a, 's> {
             Subject::ServiceAccount { namespace, name } => {
                 (Some(RenderedName::Literal(service_account_username(namespace, name))), Vec::new())
             }
+            Subject::AccessEntry(_) => (None, Vec::new()),
         };
-        let authentication = Authentication::Identity(Identity { username, groups, source: IdentitySource::Query });
+        let source = match subject {
+            Subject::AccessEntry(principal) => {
+                IdentitySource::Entry(EntryRef { place: EntryPlace::AccessEntry, principal: principal.clone() })
+            }
+            Subject::Group(_) | Subject::User(_) | Subject::ServiceAccount { .. } => IdentitySource::Query,
+        };
+        let authentication = Authentication::Identity(Identity { username, groups, source });
         if let Some(cached) = self.cache.borrow().subjects.get(subject) {
             return (authentication, Rc::clone(cached));
         }

@@ -18,6 +18,7 @@ mod escalation;
 mod escalation_rules;
 mod full_access;
 mod grant_index;
+mod grant_scope;
 mod grants;
 mod iam_identity;
 mod identity;
@@ -67,7 +68,7 @@ pub(crate) use identity::{
     AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SERVICE_ACCOUNTS, SubjectQuery, SubjectQueryError,
     UNAUTHENTICATED,
 };
-pub(crate) use identity_mapping::{EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
+pub(crate) use identity_mapping::{EntryPlace, EntryRef, EntryStatus, IdentityMapping, UnmatchableReason};
 pub(crate) use marginal_impact::MarginalImpact;
 pub(crate) use principals::{MappedPrincipal, describe_variants};
 pub(crate) use query_lint::{QueryLint, lint_spelling};

@@ -62,7 +62,7 @@ pub(crate) fn lint_spelling(typed: &str, authentication: &Authentication) -> Opt
         SessionName::Known(_) | SessionName::Unknown => typed,
     };
     let entries = authentication.identities().filter_map(Identity::entry);
-    let entries: Vec<&EntryRef> = entries.filter(|entry| entry.section != Section::Accounts).collect();
+    let entries: Vec<&EntryRef> = entries.filter(|entry| entry.section() != Some(Section::Accounts)).collect();
     let first = entries.first().filter(|_| entries.iter().all(|entry| entry.principal != typed))?;
     Some(QueryLint::OtherSpelling { typed: typed.to_owned(), entry: first.principal.clone() })
 }

@@ -38,6 +38,8 @@ impl BoundNames {
                 Subject::ServiceAccount { namespace, name } => {
                     names.usernames.insert(service_account_username(namespace, name))
                 }
+                // All sessions of the principal of an access entry have its access policies.
+                Subject::AccessEntry(_) => false,
             };
         }
         names

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::access_view::{AccessView, GrantPath, SubjectGrants, WhoCanResult};
+use super::grant_scope::GrantScope;
 use super::grants::Grant;
 use super::identity::Identity;
 use super::principals::MappedPrincipal;
@@ -43,22 +44,23 @@ impl<'s> AccessView<'s> {
 
     /// Returns whether a binding can allow the request in the namespaces.
     fn is_wanted(&self, grant: &Grant<'s>, request: &Request, filter: &NamespaceFilter) -> bool {
-        let Some(namespace) = grant.namespace() else {
+        let scope = grant.scope();
+        if scope == GrantScope::Cluster {
             return true;
-        };
+        }
         let Request::Object(ObjectRequest { verb, group, resource, name, .. }) = request else {
             return false;
         };
         let is_in_filter = match filter {
             NamespaceFilter::Any => true,
-            NamespaceFilter::Only(only) => only == namespace,
+            NamespaceFilter::Only(only) => scope.contains(Some(only)),
             NamespaceFilter::ClusterWide => false,
         };
         match request_scope(&self.state().resources, group, resource, verb) {
             RequestScope::Cluster => false,
             RequestScope::Namespaced | RequestScope::Unknown => is_in_filter,
             RequestScope::NamespaceObject => {
-                let is_own = if name.is_empty() { is_in_filter } else { name == namespace };
+                let is_own = if name.is_empty() { is_in_filter } else { scope.contains(Some(name)) };
                 is_own && !VERBS_WITHOUT_NAMESPACE_OBJECT.contains(&verb.as_str())
             }
         }
@@ -95,7 +97,7 @@ impl GrantLimit {
             }
             Request::Object(_) | Request::Url { .. } => Vec::new(),
         };
-        let namespace = path.binding.namespace().filter(|_| *filter == NamespaceFilter::Any).map(str::to_owned);
+        let namespace = path.scope.namespaces().filter(|_| *filter == NamespaceFilter::Any);
         let is_create = matches!(request, Request::Object(object)
             if object.verb == "create" && object.subresource.is_empty());
         Self { by_apply: is_create && is_limited_to_names, names, namespace }

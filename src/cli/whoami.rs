@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::policy_files::{find_policy, load_policy};
 use super::print_json;
 use super::target::resolve_targets;
-use crate::access::{EntryRef, Request};
+use crate::access::{EntryPlace, EntryRef, Request};
 use crate::cluster::UserInfo;
 use crate::ops::{CallerReport, CommandError, EntryOrigin, whoami};
 use crate::render::terminal_text::TerminalText;
@@ -49,8 +49,11 @@ fn to_json(report: CallerReport) -> WhoamiClusterJson {
         iam_identity,
         user_info: user.map(|UserInfo { username, groups, uid: _, extra }| UserInfoJson { username, groups, extra }),
         mapped_by: match entry {
-            EntryOrigin::AwsAuth(EntryRef { section, index: _, line, principal }) => {
+            EntryOrigin::Entry(EntryRef { place: EntryPlace::AwsAuth { section, index: _, line }, principal }) => {
                 MappedByJson::AwsAuth { section: section.key(), principal, line }
+            }
+            EntryOrigin::Entry(EntryRef { place: EntryPlace::AccessEntry, principal }) => {
+                MappedByJson::AccessEntry { principal }
             }
             EntryOrigin::NotInAwsAuth => MappedByJson::NotInAwsAuth,
             EntryOrigin::Unknown => MappedByJson::Unknown,
@@ -93,8 +96,9 @@ fn format_caller(report: &CallerReport) -> TerminalText {
         }
     }
     match entry {
-        EntryOrigin::AwsAuth(entry) => {
-            let may_be_overridden = auth_mode.as_ref().is_some_and(|mode| *mode != ClusterAuthMode::ConfigMap);
+        EntryOrigin::Entry(entry) => {
+            let may_be_overridden =
+                entry.is_in_aws_auth() && auth_mode.as_ref().is_some_and(|mode| *mode != ClusterAuthMode::ConfigMap);
             let unless = if may_be_overridden { ", unless it has an access entry" } else { "" };
             line("mapped by", &format!("{entry}{unless}"));
         }

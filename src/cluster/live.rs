@@ -54,6 +54,8 @@ pub(super) fn collection_path(kind: ObjectKind, namespace: Option<&str>) -> Stri
         ObjectKind::ClusterRole | ObjectKind::Role | ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
             "/apis/rbac.authorization.k8s.io/v1"
         }
+        // The API server does not have them.
+        ObjectKind::AccessEntry | ObjectKind::AccessPolicy | ObjectKind::AccessPolicyAssociation => "/apis/eks",
     };
     match namespace {
         Some(namespace) => {
@@ -279,7 +281,7 @@ impl ReadCluster for LiveCluster {
     async fn export_objects(&self) -> Result<Vec<Value>, ClusterError> {
         let mut objects: BTreeMap<ObjectKey, Value> = BTreeMap::new();
         let budget = ListBudget::new(self.client.settings().max_observation_bytes());
-        for kind in ObjectKind::ALL {
+        for kind in ObjectKind::KUBERNETES {
             if kind == ObjectKind::ConfigMap {
                 let key = ObjectKey::aws_auth();
                 objects.extend(self.get(&key).await?.map(|object| (key, to_snapshot_object(kind, object))));

@@ -118,7 +118,9 @@ fn node_risk(
     };
     let entry = before.entry().map_or_else(|| subject.to_string(), ToString::to_string);
     let message = match after {
-        Authentication::Denied(DenialReason::NotMapped { .. } | DenialReason::NoAwsAuth) => {
+        Authentication::Denied(
+            DenialReason::NotMapped { .. } | DenialReason::NoAwsAuth | DenialReason::NoAccessEntry,
+        ) => {
             format!("this plan removes the aws-auth entry of your {owner} ({entry}); {consequence}")
         }
         Authentication::Denied(DenialReason::NotAnInstance { .. }) => {

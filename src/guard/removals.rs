@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::allow_flag::AllowFlag;
 use super::context::GuardContext;
 use super::risk::{GuardKind, Risk};
-use crate::access::{AccessView, EntryStatus};
+use crate::access::{AccessView, EntryPlace, EntryStatus};
 use crate::policy::MaxRemovals;
 use crate::state::State;
 use crate::state::aws_auth::Section;
@@ -86,7 +86,10 @@ fn count_entries(state: &State, access: &AccessView<'_>) -> BTreeMap<(Section, S
         .statuses()
         .iter()
         .filter(|(_, status)| matches!(status, EntryStatus::Unmatchable(_)))
-        .map(|(entry, _)| (entry.section, entry.index))
+        .filter_map(|(entry, _)| match entry.place {
+            EntryPlace::AwsAuth { section, index, .. } => Some((section, index)),
+            EntryPlace::AccessEntry => None,
+        })
         .collect();
     let mut out = BTreeMap::new();
     for section in Section::ALL {

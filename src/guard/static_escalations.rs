@@ -85,7 +85,7 @@ impl StaticCluster {
             authentication
                 .identities()
                 .filter_map(Identity::entry)
-                .find_map(|entry| location_of(self.policy_index.entry_managed_by(&entry_marks, entry)))
+                .find_map(|entry| location_of(self.policy_index.entry_managed_by(&self.after, &entry_marks, entry)))
         })
     }
 }

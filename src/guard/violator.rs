@@ -156,8 +156,8 @@ impl InvariantChecker<'_, '_> {
         let state = self.access.state();
         let describe_entry = |identity: &Identity| {
             let entry = identity.entry()?;
-            let managed_by = self.policy_index.entry_managed_by(&state.entry_marks(), entry);
-            Some(format!("aws-auth entry {entry} ({})", format_managed_by(&managed_by)))
+            let managed_by = self.policy_index.entry_managed_by(state, &state.entry_marks(), entry);
+            Some(format!("{} ({})", entry.with_store(), format_managed_by(&managed_by)))
         };
         if let Some(entry) = authentication.identities().filter(matches).find_map(describe_entry) {
             return vec![entry];
@@ -187,7 +187,7 @@ impl InvariantChecker<'_, '_> {
     }
 
     fn describe_grant_path(&self, grant: &GrantPath<'_>) -> Vec<String> {
-        let GrantPath { subject, binding, role, source, rule } = grant;
+        let GrantPath { subject, binding, role, source, rule, scope: _ } = grant;
         let mut path = vec![subject.to_string(), self.describe_object(binding), self.describe_object(role)];
         if source != role {
             path.push(format!("aggregated from {}", self.describe_object(source)));

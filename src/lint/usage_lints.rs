@@ -174,7 +174,7 @@ fn lint_unbound_groups(context: LintContext<'_>) -> Vec<Diagnostic> {
         .flat_map(|binding| &binding.subjects)
         .filter_map(|subject| match subject {
             Subject::Group(name) => Some(name.as_str()),
-            Subject::User(_) | Subject::ServiceAccount { .. } => None,
+            Subject::User(_) | Subject::ServiceAccount { .. } | Subject::AccessEntry(_) => None,
         })
         .collect();
     // A group with a template is many groups, and Kubernetes itself grants access to groups with a reserved name.

@@ -1,31 +1,41 @@
-//! The key of a Kubernetes object: kind, namespace and name.
+//! The key of an object: kind, namespace and name.
 
 use std::fmt;
 
-/// The kinds of object that rolecall reads. They are displayed in this order, and created in this order, so that roles
+/// The kinds of object that decide about access. They are displayed in this order, and created in this order, so that roles
 /// exist before their bindings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum ObjectKind {
     Namespace,
     ConfigMap,
+    /// An access entry of EKS. Its name is the ARN of its principal.
+    AccessEntry,
     ClusterRole,
     Role,
+    /// An access policy of EKS. AWS defines it.
+    AccessPolicy,
     ClusterRoleBinding,
     RoleBinding,
+    /// The association of an access entry with an access policy. It is written as a part of the entry.
+    AccessPolicyAssociation,
 }
 
 impl ObjectKind {
-    pub(crate) const ALL: [Self; 6] =
+    /// The kinds of the API of Kubernetes.
+    pub(crate) const KUBERNETES: [Self; 6] =
         [Self::Namespace, Self::ConfigMap, Self::ClusterRole, Self::Role, Self::ClusterRoleBinding, Self::RoleBinding];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Namespace => "Namespace",
             Self::ConfigMap => "ConfigMap",
+            Self::AccessEntry => "AccessEntry",
             Self::ClusterRole => "ClusterRole",
             Self::Role => "Role",
+            Self::AccessPolicy => "AccessPolicy",
             Self::ClusterRoleBinding => "ClusterRoleBinding",
             Self::RoleBinding => "RoleBinding",
+            Self::AccessPolicyAssociation => "AccessPolicyAssociation",
         }
     }
 
@@ -35,14 +45,18 @@ impl ObjectKind {
             Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => {
                 "rbac.authorization.k8s.io/v1"
             }
+            Self::AccessEntry | Self::AccessPolicy | Self::AccessPolicyAssociation => "rolecall/v1",
         }
     }
 
-    /// Returns the plural name in REST paths and RBAC rules.
+    /// Returns the plural name, for a kind of Kubernetes as in REST paths and RBAC rules.
     pub(crate) fn resource(self) -> &'static str {
         match self {
             Self::Namespace => "namespaces",
             Self::ConfigMap => "configmaps",
+            Self::AccessEntry => "access entries",
+            Self::AccessPolicy => "access policies",
+            Self::AccessPolicyAssociation => "access policy associations",
             Self::ClusterRole => "clusterroles",
             Self::Role => "roles",
             Self::ClusterRoleBinding => "clusterrolebindings",
@@ -53,7 +67,12 @@ impl ObjectKind {
     pub(crate) fn is_namespaced(self) -> bool {
         match self {
             Self::ConfigMap | Self::Role | Self::RoleBinding => true,
-            Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding => false,
+            Self::Namespace
+            | Self::AccessEntry
+            | Self::ClusterRole
+            | Self::AccessPolicy
+            | Self::ClusterRoleBinding
+            | Self::AccessPolicyAssociation => false,
         }
     }
 
@@ -61,12 +80,17 @@ impl ObjectKind {
     pub(crate) fn is_rbac(self) -> bool {
         match self {
             Self::ClusterRole | Self::Role | Self::ClusterRoleBinding | Self::RoleBinding => true,
-            Self::Namespace | Self::ConfigMap => false,
+            Self::Namespace
+            | Self::ConfigMap
+            | Self::AccessEntry
+            | Self::AccessPolicy
+            | Self::AccessPolicyAssociation => false,
         }
     }
 
+    /// Returns the kind of a document. Access policies and their associations are no documents of their own.
     pub(crate) fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+        Self::KUBERNETES.into_iter().chain([Self::AccessEntry]).find(|kind| kind.as_str() == word)
     }
 }
 
@@ -87,6 +111,11 @@ impl ObjectKey {
             namespace: namespace.map(Into::into),
             name: name.into(),
         })
+    }
+
+    /// Returns the key of an object without a namespace.
+    pub(crate) fn cluster_scoped(kind: ObjectKind, name: &str) -> Self {
+        Self { kind, namespace: None, name: name.into() }
     }
 
     pub(crate) fn aws_auth() -> Self {

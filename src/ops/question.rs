@@ -218,7 +218,7 @@ pub(crate) fn answer_warnings(
 fn denial_warning(target: &QuestionTarget, subject: &SubjectQuery, denial: &DenialReason) -> Diagnostic {
     let warning = Diagnostic::warning(format!("{subject} cannot authenticate: {}", describe_denial(denial)));
     match denial {
-        DenialReason::NotMapped { .. } | DenialReason::NoAwsAuth
+        DenialReason::NotMapped { .. } | DenialReason::NoAwsAuth | DenialReason::NoAccessEntry
             if target.policy_index.principal_name(subject).is_some() && target.aggregation == Aggregation::AsStored =>
         {
             warning.with_help("the policy adds this principal: use --after to query the planned state")
@@ -227,7 +227,10 @@ fn denial_warning(target: &QuestionTarget, subject: &SubjectQuery, denial: &Deni
             Some(arn) => warning.with_help(format!("did you mean `{arn}`?")),
             None => warning,
         },
-        DenialReason::NoAwsAuth | DenialReason::NotMapped { .. } | DenialReason::NotAnInstance { .. } => warning,
+        DenialReason::NoAwsAuth
+        | DenialReason::NoAccessEntry
+        | DenialReason::NotMapped { .. }
+        | DenialReason::NotAnInstance { .. } => warning,
     }
 }
 

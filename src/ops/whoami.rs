@@ -40,8 +40,8 @@ pub(crate) struct CallerReport {
 /// How an IAM identity comes to its username and groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryOrigin {
-    /// By this entry of aws-auth.
-    AwsAuth(EntryRef),
+    /// By this access entry or entry of aws-auth.
+    Entry(EntryRef),
     /// No entry of aws-auth matches: the cluster has an access entry for the identity, or the identity created it. Both are
     /// invisible in the user info.
     NotInAwsAuth,
@@ -163,8 +163,8 @@ async fn entry_of(connected: &ConnectedCluster, user: &UserInfo, iam: Option<&St
     };
     let mapping = IdentityMapping::from_aws_auth(aws_auth.as_ref());
     match (mapping.entries_for(&identity), mapping.account_entry(identity.account())) {
-        ([mapped], _) => EntryOrigin::AwsAuth(mapped.entry_ref.clone()),
-        ([], Some(account)) => EntryOrigin::AwsAuth(account.clone()),
+        ([mapped], _) => EntryOrigin::Entry(mapped.entry_ref.clone()),
+        ([], Some(account)) => EntryOrigin::Entry(account.clone()),
         ([], None) => EntryOrigin::NotInAwsAuth,
         // The authenticator chooses one of them for each token.
         ([_, _, ..], _) => EntryOrigin::Unknown,

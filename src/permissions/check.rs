@@ -119,7 +119,11 @@ fn steps_that_affect(plan: &Plan, comparison: &AccessComparison<'_>, identity: &
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
             binding_keys.contains(&step.object) || creates_binding_of(step, identity)
         }
-        ObjectKind::Namespace | ObjectKind::ConfigMap => false,
+        ObjectKind::Namespace
+        | ObjectKind::ConfigMap
+        | ObjectKind::AccessEntry
+        | ObjectKind::AccessPolicy
+        | ObjectKind::AccessPolicyAssociation => false,
     };
     let steps = plan.steps.iter().enumerate();
     steps.filter(|(_, step)| affects(step)).map(|(index, step)| (step.stage, index)).collect()

@@ -107,7 +107,8 @@ impl MinimalRoles {
                 None => (ObjectKey::cluster_role(name), RoleRef::ClusterRole(name.to_owned())),
             };
             out.push(role_to_json(&key, &Role { meta: unmanaged_meta(), rules, aggregation: None }));
-            let binding = Binding { meta: unmanaged_meta(), role_ref, subjects: vec![subject.clone()] };
+            let binding =
+                Binding { meta: unmanaged_meta(), role_ref, subjects: vec![subject.clone()], namespaces: None };
             out.push(binding_to_json(&ObjectKey::binding(namespace.as_deref(), name), &binding));
         }
         out

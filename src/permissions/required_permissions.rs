@@ -110,7 +110,11 @@ fn required_by_step(
             let role_ref = role_ref.ok_or_else(|| InternalError::new(format!("the role of {key} is not known")))?;
             out.push(required_for_binding_write(key, &role_ref, |role| roles.rules_to_bind(role)));
         }
-        ObjectKind::Namespace | ObjectKind::ConfigMap => {}
+        ObjectKind::Namespace
+        | ObjectKind::ConfigMap
+        | ObjectKind::AccessEntry
+        | ObjectKind::AccessPolicy
+        | ObjectKind::AccessPolicyAssociation => {}
     }
     Ok(out)
 }
@@ -170,7 +174,7 @@ fn required_for_binding_write(
     let namespace = key.namespace();
     let (role, resource) = match (role_ref, namespace) {
         (RoleRef::Role(name), Some(namespace)) => (ObjectKey::role(namespace, name), ObjectKind::Role),
-        (RoleRef::Role(name) | RoleRef::ClusterRole(name), _) => {
+        (RoleRef::Role(name) | RoleRef::ClusterRole(name) | RoleRef::AccessPolicy(name), _) => {
             (ObjectKey::cluster_role(name), ObjectKind::ClusterRole)
         }
     };
@@ -236,7 +240,7 @@ pub(crate) fn required_for_reading() -> Vec<RequiredPermission> {
 /// Returns the permissions to read what a policy is compared with, which is all that `drift` needs.
 pub(crate) fn required_for_drift() -> Vec<RequiredPermission> {
     let list = |resource: &str, group: &str| RequiredPermission::Request(Request::object("list", group, resource));
-    let kinds = ObjectKind::ALL.into_iter().filter(|kind| kind.is_rbac());
+    let kinds = ObjectKind::KUBERNETES.into_iter().filter(|kind| kind.is_rbac());
     let aws_auth = RequiredPermission::Request(object_request("get", &ObjectKey::aws_auth(), true));
     kinds.map(|kind| list(kind.resource(), RBAC_GROUP)).chain([list("namespaces", ""), aws_auth]).collect()
 }

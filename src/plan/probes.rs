@@ -189,6 +189,7 @@ mod tests {
             meta: ObjectMeta::default(),
             role_ref: RoleRef::ClusterRole("r".to_owned()),
             subjects: vec![Subject::Group("g".to_owned())],
+            namespaces: None,
         };
         live.bindings.insert(binding, bound);
         let step = |stage: usize, verb: &str| Step {

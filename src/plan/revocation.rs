@@ -32,7 +32,11 @@ impl Step {
                 ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => patch
                     .get("subjects")
                     .is_some_and(|subjects| !parse_subjects(&self.object, subjects).contains(subject)),
-                ObjectKind::ConfigMap | ObjectKind::Namespace => false,
+                ObjectKind::ConfigMap
+                | ObjectKind::Namespace
+                | ObjectKind::AccessEntry
+                | ObjectKind::AccessPolicy
+                | ObjectKind::AccessPolicyAssociation => false,
             },
         }
     }

@@ -8,6 +8,7 @@ use super::{Plan, Step};
 use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
+use crate::state::access_entry::AccessEntry;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, ObjectError, Role, aggregation_rule_to_json, role_ref_to_json, subjects_to_json};
 use crate::state::object_meta::{ObjectMeta, RulesManager};
@@ -89,7 +90,8 @@ fn remove_object(state: &mut State, key: &ObjectKey) {
         ObjectKind::ConfigMap => state.aws_auth = None,
         ObjectKind::ClusterRole | ObjectKind::Role => drop(state.roles.remove(key)),
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => drop(state.bindings.remove(key)),
-        ObjectKind::Namespace => {}
+        ObjectKind::AccessEntry => drop(state.access_entries.take(key)),
+        ObjectKind::Namespace | ObjectKind::AccessPolicy | ObjectKind::AccessPolicyAssociation => {}
     }
 }
 
@@ -112,11 +114,12 @@ fn patchable_json(state: &State, key: &ObjectKey) -> Option<Value> {
             }
         }
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            let Binding { meta: _, role_ref, subjects } = state.bindings.get(key)?;
+            let Binding { meta: _, role_ref, subjects, namespaces: _ } = state.bindings.get(key)?;
             add("roleRef", role_ref_to_json(role_ref));
             add("subjects", subjects_to_json(subjects));
         }
-        ObjectKind::Namespace => return None,
+        ObjectKind::AccessEntry => return state.access_entries.get(key).map(AccessEntry::to_json),
+        ObjectKind::Namespace | ObjectKind::AccessPolicy | ObjectKind::AccessPolicyAssociation => return None,
     }
     let meta = state.meta(key)?;
     let namespace = key.namespace();

@@ -15,7 +15,7 @@ pub(crate) fn unmanaged_admins(access: &AccessView<'_>, policy_index: &PolicyInd
     for grant in full_access_grants(access) {
         match grant {
             FullAccessGrant::Entry(subject, entry) => {
-                if policy_index.entry_managed_by(&entry_marks, &entry) == ManagedBy::Unmanaged {
+                if policy_index.entry_managed_by(state, &entry_marks, &entry) == ManagedBy::Unmanaged {
                     admins.insert(subject.to_string());
                 }
             }

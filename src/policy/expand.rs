@@ -323,9 +323,14 @@ impl<'a> Expander<'a> {
                     (RoleRef::Role(role), Some(namespace)) => {
                         self.check_role_exists(&ObjectKey::role(namespace, role), desired, item.role.span);
                     }
-                    (RoleRef::Role(_), None) => {}
+                    (RoleRef::Role(_), None) | (RoleRef::AccessPolicy(_), _) => {}
                 }
-                let value = object::Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects };
+                let value = object::Binding {
+                    meta: ObjectMeta::default(),
+                    role_ref: role_ref.clone(),
+                    subjects,
+                    namespaces: None,
+                };
                 desired.bindings.insert(key, DesiredItem { value, span: item.span });
             }
         }

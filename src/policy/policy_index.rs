@@ -8,10 +8,11 @@ use super::check::arn_defaults;
 use super::clusters::applies_to_cluster;
 use super::expand::expand;
 use super::model::{IdentitySpec, Policy};
-use crate::access::{EntryRef, IamIdentity, SubjectQuery};
+use crate::access::{EntryPlace, EntryRef, IamIdentity, SubjectQuery};
 use crate::diagnostic::SourceLocation;
 use crate::names::ObjectKey;
 use crate::state::State;
+use crate::state::access_entry::access_entry_key;
 use crate::state::aws_auth::Section;
 use crate::state::entry_marks::{EntryMarks, entry_id};
 use crate::state::owner::{self, Owner};
@@ -115,13 +116,16 @@ impl PolicyIndex {
         }
     }
 
-    /// Returns who manages an aws-auth entry, given the marks of the state.
-    pub(crate) fn entry_managed_by(&self, marks: &EntryMarks, entry: &EntryRef) -> ManagedBy {
-        let key = match entry.section {
+    /// Returns who manages an access entry or an aws-auth entry, given the marks of the state.
+    pub(crate) fn entry_managed_by(&self, state: &State, marks: &EntryMarks, entry: &EntryRef) -> ManagedBy {
+        let EntryPlace::AwsAuth { section, .. } = entry.place else {
+            return self.managed_by(state, &access_entry_key(&entry.principal));
+        };
+        let key = match section {
             Section::Accounts => entry.principal.clone(),
             Section::Roles | Section::Users => entry.principal.to_lowercase(),
         };
-        match marks.owner(entry_id(entry.section, &key)) {
+        match marks.owner(entry_id(section, &key)) {
             Some(name) if name == self.policy_name => self.managed_by_this_policy(self.entry_locations.get(&key)),
             Some(other) => ManagedBy::Policy(other.to_owned()),
             None => ManagedBy::Unmanaged,

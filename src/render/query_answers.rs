@@ -22,23 +22,20 @@ const MAX_NAMESPACES: usize = 5;
 /// Returns why a subject cannot authenticate.
 pub(crate) fn describe_denial(denial: &DenialReason) -> String {
     match denial {
-        DenialReason::NoAwsAuth => "the ConfigMap aws-auth does not exist, and access entries are not read".to_owned(),
+        DenialReason::NoAwsAuth => "no access entry matches, and the ConfigMap aws-auth does not exist".to_owned(),
+        DenialReason::NoAccessEntry => {
+            "no access entry matches, and the cluster does not read aws-auth (authentication mode API)".to_owned()
+        }
         DenialReason::NotMapped { near_misses } if near_misses.is_empty() => "no aws-auth entry matches".to_owned(),
         DenialReason::NotMapped { near_misses } => {
             let describe = |(entry, reason): &(EntryRef, UnmatchableReason)| {
-                let reason = match reason {
-                    UnmatchableReason::Sso => "EKS does not enable `sso` entries".to_owned(),
-                    UnmatchableReason::NonCanonicalArn { canonical } => {
-                        format!("the authenticator receives the ARN {canonical}")
-                    }
-                    UnmatchableReason::InvalidArn(error) => error.to_string(),
-                };
-                format!("the aws-auth entry {} never matches: {reason}", escape_control(&entry.to_string()))
+                let (entry, reason) = (escape_control(&entry.to_string()), reason.explain());
+                format!("the aws-auth entry {entry} never matches: {reason}")
             };
             near_misses.iter().map(describe).collect::<Vec<_>>().join("; ")
         }
         DenialReason::NotAnInstance { entry, error } => format!(
-            "the aws-auth entry {} is for EC2 instances, and the session name `{}` is not an instance ID",
+            "the entry {} is for EC2 instances, and the session name `{}` is not an instance ID",
             escape_control(&entry.to_string()),
             escape_control(&error.session)
         ),
@@ -200,9 +197,9 @@ fn render_near_miss(miss: &NearMiss<'_>, renderer: &QueryRenderer<'_>) -> Termin
 }
 
 fn describe_mismatch(mismatch: RuleMismatch, path: &GrantPath<'_>) -> String {
-    match (mismatch, path.binding.namespace()) {
+    match (mismatch, path.scope.namespaces()) {
         (RuleMismatch::Namespace, Some(namespace)) => {
-            format!("only grants access in namespace {}", escape_control(namespace))
+            format!("only grants access in namespace {}", escape_control(&namespace))
         }
         (RuleMismatch::Namespace, None) => "grants access in another namespace".to_owned(),
         (RuleMismatch::Verb, _) => "the rule does not have the verb".to_owned(),
@@ -318,7 +315,7 @@ fn render_subject_grants(
     // The ARN as the entry has it, unless only some sessions or principals are members.
     let member_text = |(member, entry): &(SubjectQuery, EntryRef)| match member {
         SubjectQuery::Arn(identity)
-            if !identity.session_attributes().is_any() || entry.section == Section::Accounts =>
+            if !identity.session_attributes().is_any() || entry.section() == Some(Section::Accounts) =>
         {
             escape_control(&identity.to_string())
         }
@@ -326,7 +323,7 @@ fn render_subject_grants(
     };
     let members: Vec<String> = members.iter().map(member_text).collect();
     if !members.is_empty() {
-        out.line(&format!("    members (aws-auth): {}", members.join(", ")));
+        out.line(&format!("    members: {}", members.join(", ")));
     }
     out
 }

@@ -60,7 +60,8 @@ impl QueryRenderer<'_> {
     pub(crate) fn identity(&self, identity: &Identity) -> TerminalText {
         let mut out = TerminalText::default();
         if let Some(entry) = identity.entry() {
-            let managed_by = managed_by_text(&self.policy_index.entry_managed_by(&self.state.entry_marks(), entry));
+            let managed_by =
+                managed_by_text(&self.policy_index.entry_managed_by(self.state, &self.state.entry_marks(), entry));
             out.append(&self.located_line("aws-auth entry", &entry.to_string(), &managed_by));
         }
         if let Some(name) = &identity.username {
@@ -75,7 +76,7 @@ impl QueryRenderer<'_> {
 
     /// Returns the subject, the binding, the role and the rule, one line each.
     pub(crate) fn grant_path(&self, path: &GrantPath<'_>) -> TerminalText {
-        let GrantPath { subject, binding, role, source, rule } = path;
+        let GrantPath { subject, binding, role, source, rule, scope: _ } = path;
         let mut out = labeled_line("via", &escape_control(&subject.to_string()));
         out.append(&self.located_line("binding", &binding.to_string(), &self.managed_by(binding)));
         out.append(&self.located_line("role", &role.to_string(), &self.managed_by(role)));

@@ -10,8 +10,8 @@ use super::diagnostic::DiagnosticJson;
 use super::managed_by::{EntryJson, ManagedByJson, ManagedObjectJson};
 use super::who_can_answer::{PrincipalJson, WhoCanAnswerJson};
 use crate::access::{
-    AllowedVariant, Authentication, CanAnswer, CanResult, EntryRef, EscalationPath, GrantPath, GrantSource, Identity,
-    MASTERS, MappedPrincipal, NearMiss, RuleMismatch, SubjectQuery, Verdict,
+    AllowedVariant, Authentication, CanAnswer, CanResult, EntryPlace, EntryRef, EscalationPath, GrantPath, GrantSource,
+    Identity, MASTERS, MappedPrincipal, NearMiss, RuleMismatch, SubjectQuery, Verdict,
 };
 use crate::names::ObjectKey;
 use crate::plan::EscalationSummary;
@@ -383,12 +383,16 @@ impl AnswerContext<'_> {
     }
 
     fn entry_with_marks(&self, entry: &EntryRef, marks: &EntryMarks) -> EntryJson {
-        let EntryRef { section, index: _, line, principal } = entry;
+        let EntryRef { place, principal } = entry;
+        let (section, line) = match *place {
+            EntryPlace::AccessEntry => (None, None),
+            EntryPlace::AwsAuth { section, index: _, line } => (Some(section.into()), line),
+        };
         EntryJson {
-            section: (*section).into(),
-            line: *line,
+            section,
+            line,
             principal: principal.clone(),
-            managed_by: ManagedByJson::new(&self.policy_index.entry_managed_by(marks, entry)),
+            managed_by: ManagedByJson::new(&self.policy_index.entry_managed_by(self.state, marks, entry)),
         }
     }
 
@@ -409,7 +413,7 @@ impl AnswerContext<'_> {
     }
 
     pub(super) fn rule_grant(&self, path: &GrantPath<'_>) -> RuleGrantJson {
-        let GrantPath { subject, binding, role, source, rule } = path;
+        let GrantPath { subject, binding, role, source, rule, scope: _ } = path;
         RuleGrantJson {
             subject: SubjectQuery::from_subject(subject).to_string(),
             binding: self.object(binding),

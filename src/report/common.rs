@@ -58,10 +58,13 @@ pub(crate) struct ObjectJson {
 pub(crate) enum ObjectKindJson {
     Namespace,
     ConfigMap,
+    AccessEntry,
     ClusterRole,
     Role,
+    AccessPolicy,
     ClusterRoleBinding,
     RoleBinding,
+    AccessPolicyAssociation,
 }
 
 impl From<ObjectKind> for ObjectKindJson {
@@ -69,10 +72,13 @@ impl From<ObjectKind> for ObjectKindJson {
         match kind {
             ObjectKind::Namespace => Self::Namespace,
             ObjectKind::ConfigMap => Self::ConfigMap,
+            ObjectKind::AccessEntry => Self::AccessEntry,
             ObjectKind::ClusterRole => Self::ClusterRole,
             ObjectKind::Role => Self::Role,
+            ObjectKind::AccessPolicy => Self::AccessPolicy,
             ObjectKind::ClusterRoleBinding => Self::ClusterRoleBinding,
             ObjectKind::RoleBinding => Self::RoleBinding,
+            ObjectKind::AccessPolicyAssociation => Self::AccessPolicyAssociation,
         }
     }
 }
@@ -82,10 +88,13 @@ impl From<ObjectKindJson> for ObjectKind {
         match kind {
             ObjectKindJson::Namespace => Self::Namespace,
             ObjectKindJson::ConfigMap => Self::ConfigMap,
+            ObjectKindJson::AccessEntry => Self::AccessEntry,
             ObjectKindJson::ClusterRole => Self::ClusterRole,
             ObjectKindJson::Role => Self::Role,
+            ObjectKindJson::AccessPolicy => Self::AccessPolicy,
             ObjectKindJson::ClusterRoleBinding => Self::ClusterRoleBinding,
             ObjectKindJson::RoleBinding => Self::RoleBinding,
+            ObjectKindJson::AccessPolicyAssociation => Self::AccessPolicyAssociation,
         }
     }
 }

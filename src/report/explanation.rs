@@ -174,6 +174,7 @@ fn held_roles(
             let (kind, name) = match &grant.binding.role_ref {
                 RoleRef::ClusterRole(name) => (CLUSTER_ROLE, name.clone()),
                 RoleRef::Role(name) => ("Role", name.clone()),
+                RoleRef::AccessPolicy(name) => ("AccessPolicy", name.clone()),
             };
             let key = (
                 kind,
@@ -184,7 +185,7 @@ fn held_roles(
                 role.is_some(),
             );
             let (_, namespaces) = held.entry(key).or_insert_with(|| (grant.binding_key.clone(), BTreeSet::new()));
-            namespaces.extend(grant.namespace().map(str::to_owned));
+            namespaces.extend(grant.scope().namespaces());
         }
     }
     let mut roles: Vec<HeldRoleJson> = held
@@ -193,7 +194,7 @@ fn held_roles(
             kind,
             name,
             exists,
-            namespaces: (binding_kind == ObjectKind::RoleBinding).then_some(namespaces),
+            namespaces: (binding_kind == ObjectKind::RoleBinding || !namespaces.is_empty()).then_some(namespaces),
             through,
             binding: context.object(&binding),
         })
@@ -219,10 +220,7 @@ fn inactive_entries(
                 && in_force.contains(by)
                 && in_force.insert(entry)
             {
-                found.push((
-                    entry.clone(),
-                    format!("another entry for the same principal replaces it, {}", place_of(by)),
-                ));
+                found.push((entry.clone(), format!("another entry for the same principal replaces it, {}", by.place)));
             }
         }
         if in_force.len() == before {
@@ -232,23 +230,16 @@ fn inactive_entries(
     if let SubjectQuery::Arn(identity) = query {
         found.extend(access.mapping.near_misses(identity).into_iter().map(|(entry, reason)| {
             let reason = match reason {
-                UnmatchableReason::Sso => "EKS does not enable `sso` entries".to_owned(),
-                UnmatchableReason::NonCanonicalArn { canonical } => {
-                    format!("it never matches: the authenticator receives the ARN {canonical}")
+                UnmatchableReason::Sso | UnmatchableReason::AwsAuthNotRead => reason.explain(),
+                UnmatchableReason::NonCanonicalArn { .. } | UnmatchableReason::InvalidArn(_) => {
+                    format!("it never matches: {}", reason.explain())
                 }
-                UnmatchableReason::InvalidArn(error) => format!("it never matches: {error}"),
             };
             (entry, reason)
         }));
     }
     found.sort();
     found.into_iter().map(|(entry, reason)| InactiveEntryJson { entry: context.entry(&entry), reason }).collect()
-}
-
-/// `mapRoles line 6`.
-fn place_of(entry: &EntryRef) -> String {
-    let line = entry.line.map(|line| format!(" line {line}")).unwrap_or_default();
-    format!("{}{line}", entry.section.key())
 }
 
 /// Collects the places in a policy.

@@ -11,22 +11,25 @@ use crate::state::aws_auth::Section;
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct EntryJson {
-    /// The key of the section in the ConfigMap.
-    pub(super) section: SectionJson,
+    /// The key of the section in the ConfigMap. Null for an access entry.
+    pub(super) section: Option<SectionJson>,
     /// The line in the text of the section, counted from 1. Null if it is not known.
     #[schemars(range(min = 1))]
     pub(super) line: Option<usize>,
-    /// The ARN as aws-auth has it, or the account ID.
+    /// The ARN as the entry has it, or the account ID.
     pub(super) principal: String,
     /// The policy that manages the entry, or null if no policy does.
     pub(super) managed_by: Option<ManagedByJson>,
 }
 
 impl EntryJson {
-    /// `arn:…:role/viewer, mapRoles line 6`.
+    /// `arn:…:role/viewer, mapRoles line 6` or `arn:…:role/viewer, access entry`.
     pub(crate) fn text(&self) -> String {
+        let Some(section) = self.section else {
+            return format!("{}, access entry", self.principal);
+        };
         let line = self.line.map(|line| format!(" line {line}")).unwrap_or_default();
-        format!("{}, {}{line}", self.principal, Section::from(self.section).key())
+        format!("{}, {}{line}", self.principal, Section::from(section).key())
     }
 
     pub(crate) fn managed_by_text(&self) -> String {

@@ -73,6 +73,11 @@ pub(crate) enum MappedByJson {
         /// The line of the entry in its section, if the section can be parsed.
         line: Option<usize>,
     },
+    /// An access entry.
+    AccessEntry {
+        /// The ARN of the principal as the entry has it.
+        principal: String,
+    },
     /// No entry of aws-auth: the identity has an access entry, or it created the cluster.
     NotInAwsAuth,
     /// aws-auth cannot be read, or is ambiguous.

@@ -1,5 +1,7 @@
 //! Roles and bindings, and their conversion from and to the API server's JSON.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,12 +23,15 @@ pub(crate) struct Role {
     pub(crate) aggregation: Option<Vec<LabelSelector>>,
 }
 
-/// A RoleBinding or a ClusterRoleBinding.
+/// A RoleBinding, a ClusterRoleBinding, or the association of an access entry with an access policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binding {
     pub(crate) meta: ObjectMeta,
     pub(crate) role_ref: RoleRef,
     pub(crate) subjects: Vec<Subject>,
+    /// The names and patterns of the namespaces in which an association applies. `None` for an association that applies in
+    /// the whole cluster, and for the objects of RBAC, which apply in the namespace of their key.
+    pub(crate) namespaces: Option<BTreeSet<String>>,
 }
 
 /// Why a JSON document is not an object of its kind.
@@ -139,7 +144,7 @@ impl RawBinding {
             .into_iter()
             .map(|subject| subject.into_rbac_subject(&binding_namespace))
             .collect::<Result<_, _>>()?;
-        Ok(Binding { meta: self.metadata.into(), role_ref, subjects })
+        Ok(Binding { meta: self.metadata.into(), role_ref, subjects, namespaces: None })
     }
 }
 
@@ -176,6 +181,8 @@ pub(crate) fn subjects_to_json(subjects: &[Subject]) -> Value {
             Subject::ServiceAccount { namespace, name } => {
                 json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
             }
+            // No binding of RBAC can name it: the API server refuses the kind.
+            Subject::AccessEntry(principal) => json!({ "kind": "AccessEntry", "name": principal }),
         })
         .collect()
 }
@@ -234,6 +241,7 @@ mod tests {
             meta: ObjectMeta::default(),
             role_ref: RoleRef::ClusterRole("view".into()),
             subjects: vec![Subject::Group("g".into()), Subject::User("u".into())],
+            namespaces: None,
         };
         let raw: RawBinding = deserialize_object(&binding_to_json(&key, &binding)).unwrap();
         assert_eq!(raw.into_binding().unwrap(), binding);

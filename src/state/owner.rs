@@ -275,6 +275,7 @@ mod tests {
             role_ref: RoleRef::ClusterRole("view".to_owned()),
             subjects: vec![Subject::User("u".to_owned()), Subject::Group("g".to_owned())],
             meta: ObjectMeta::default(),
+            namespaces: None,
         };
         assert_digest(&binding_digest(&binding), r#"["ClusterRole view",["group g","user u"]]"#);
     }

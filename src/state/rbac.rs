@@ -67,6 +67,8 @@ pub(crate) fn canonical_rules(rules: &[Rule]) -> BTreeSet<[BTreeSet<&str>; 5]> {
 pub(crate) enum RoleRef {
     ClusterRole(String),
     Role(String),
+    /// An access policy of EKS, by its name. Only an association of an access entry refers to it.
+    AccessPolicy(String),
 }
 
 impl RoleRef {
@@ -84,6 +86,7 @@ impl RoleRef {
         match self {
             Self::ClusterRole(name) => Some((ObjectKind::ClusterRole, None, name)),
             Self::Role(name) => Some((ObjectKind::Role, Some(binding.namespace()?), name)),
+            Self::AccessPolicy(name) => Some((ObjectKind::AccessPolicy, None, name)),
         }
     }
 
@@ -91,12 +94,13 @@ impl RoleRef {
         match self {
             Self::ClusterRole(_) => "ClusterRole",
             Self::Role(_) => "Role",
+            Self::AccessPolicy(_) => "AccessPolicy",
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::ClusterRole(name) | Self::Role(name) => name,
+            Self::ClusterRole(name) | Self::Role(name) | Self::AccessPolicy(name) => name,
         }
     }
 }
@@ -123,7 +127,12 @@ impl fmt::Display for RoleRef {
 pub(crate) enum Subject {
     Group(String),
     User(String),
-    ServiceAccount { namespace: String, name: String },
+    ServiceAccount {
+        namespace: String,
+        name: String,
+    },
+    /// The principal of an access entry, by its ARN. Only an association of the entry names it.
+    AccessEntry(String),
 }
 
 impl fmt::Display for Subject {
@@ -132,6 +141,7 @@ impl fmt::Display for Subject {
             Self::Group(name) => write!(f, "group {name}"),
             Self::User(name) => write!(f, "user {name}"),
             Self::ServiceAccount { namespace, name } => write!(f, "service account {namespace}/{name}"),
+            Self::AccessEntry(principal) => write!(f, "access entry {principal}"),
         }
     }
 }

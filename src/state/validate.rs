@@ -22,7 +22,10 @@ pub(crate) fn validation_error(key: &ObjectKey, value: &Value) -> Option<String>
         ObjectKind::ClusterRole | ObjectKind::Role => role_error(key, value),
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => binding_error(key, value),
         ObjectKind::ConfigMap => config_map_error(value),
-        ObjectKind::Namespace => None,
+        ObjectKind::Namespace
+        | ObjectKind::AccessEntry
+        | ObjectKind::AccessPolicy
+        | ObjectKind::AccessPolicyAssociation => None,
     })
 }
 

@@ -230,7 +230,12 @@ fn check_immutable_fields(key: &ObjectKey, old: &Value, new: &Value) -> Result<(
                 return Err(WriteError::Invalid("data: field is immutable when `immutable` is set".to_owned()));
             }
         }
-        ObjectKind::Namespace | ObjectKind::ClusterRole | ObjectKind::Role => {}
+        ObjectKind::Namespace
+        | ObjectKind::AccessEntry
+        | ObjectKind::ClusterRole
+        | ObjectKind::Role
+        | ObjectKind::AccessPolicy
+        | ObjectKind::AccessPolicyAssociation => {}
     }
     Ok(())
 }

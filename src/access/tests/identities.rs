@@ -19,7 +19,9 @@ fn format_identity(state: &State, subject: &str) -> String {
             let groups: Vec<&str> = identity.groups.iter().map(RenderedName::as_str).collect();
             format!("{} {groups:?}", identity.username.map_or_else(String::new, |name| name.to_string()))
         }
-        Authentication::Denied(DenialReason::NoAwsAuth | DenialReason::NotMapped { .. }) => "not mapped".to_owned(),
+        Authentication::Denied(
+            DenialReason::NoAwsAuth | DenialReason::NoAccessEntry | DenialReason::NotMapped { .. },
+        ) => "not mapped".to_owned(),
         Authentication::Denied(DenialReason::NotAnInstance { .. }) => "not an instance".to_owned(),
         Authentication::Ambiguous(identities) => format!("one of {}", identities.len()),
     }
@@ -224,7 +226,7 @@ fn identity_has_line_of_its_entry() {
     let IdentitySource::Entry(entry) = identity.source else {
         panic!("expected an entry");
     };
-    assert_eq!((entry.section, entry.line, entry.principal.as_str()), (Section::Roles, Some(3), VIEWER));
+    assert_eq!(entry.to_string(), format!("{VIEWER}, mapRoles line 3"));
 }
 
 #[test]

@@ -203,11 +203,12 @@ pub(crate) fn allows(
             Subject::ServiceAccount { namespace, name } => {
                 Some(format!("system:serviceaccount:{namespace}:{name}")) == *username
             }
+            Subject::AccessEntry(_) => false,
         };
         let role = match (&binding.role_ref, key.namespace()) {
             (RoleRef::ClusterRole(name), _) => ObjectKey::cluster_role(name),
             (RoleRef::Role(name), Some(namespace)) => ObjectKey::role(namespace, name),
-            (RoleRef::Role(_), None) => return false,
+            (RoleRef::Role(_), None) | (RoleRef::AccessPolicy(_), _) => return false,
         };
         in_scope
             && binding.subjects.iter().any(matches_subject)

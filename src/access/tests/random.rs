@@ -112,7 +112,10 @@ fn bindings() -> impl Strategy<Value = Vec<(ObjectKey, Binding)>> {
     let namespace = prop_oneof![Just(None), Just(Some("n1")), Just(Some("n2"))];
     let binding = (select(&["b0", "b1", "b2"][..]), namespace, role, subsequence(subjects(), 0..=3));
     let binding = binding.prop_map(|(name, namespace, role_ref, subjects)| {
-        (ObjectKey::binding(namespace, name), Binding { meta: ObjectMeta::default(), role_ref, subjects })
+        (
+            ObjectKey::binding(namespace, name),
+            Binding { meta: ObjectMeta::default(), role_ref, subjects, namespaces: None },
+        )
     });
     vec(binding, 0..=6)
 }

@@ -74,7 +74,8 @@ pub(crate) fn minimal_object(key: &ObjectKey) -> Value {
             "roleRef": role_ref_to_json(&RoleRef::ClusterRole("some".to_owned())),
             "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "g" }],
         }),
-        ObjectKind::ConfigMap | ObjectKind::Namespace => json!({ "data": { "mapRoles": "[]" } }),
+        ObjectKind::AccessEntry => json!({ "type": "STANDARD", "username": "u" }),
+        _ => json!({ "data": { "mapRoles": "[]" } }),
     };
     build_object(key, &fields)
 }
@@ -111,7 +112,7 @@ fn patches_for(kind: ObjectKind) -> Vec<Value> {
             json!({ "roleRef": { "name": "other" } }),
             json!({ "roleRef": { "name": "some" } }),
         ],
-        ObjectKind::ConfigMap | ObjectKind::Namespace => vec![
+        _ => vec![
             json!({ "data": { "mapRoles": "- rolearn: a\n" } }),
             json!({ "data": { "mapRoles": "[]" } }),
             json!({ "data": { "mapRoles": null } }),

@@ -1,6 +1,6 @@
 //! Warnings about elements and keys of aws-auth that have no effect, each with the cause.
 
-use crate::access::{EntryStatus, IdentityMapping, UnmatchableReason};
+use crate::access::{EntryPlace, EntryStatus, IdentityMapping, UnmatchableReason};
 use crate::diagnostic::{Diagnostic, closest_match};
 use crate::state::aws_auth::{Finding, FindingKind, IgnoredReason, ParsedSection, Section};
 use crate::state::config_map::{AwsAuth, principal_text};
@@ -109,18 +109,22 @@ pub(super) fn unmatchable_warnings(
         let EntryStatus::Unmatchable(reason) = status else {
             continue;
         };
-        if is_removed(entry.section, entry.index) {
+        let EntryPlace::AwsAuth { section, index, line } = entry.place else {
+            continue;
+        };
+        if is_removed(section, index) {
             continue;
         }
-        let line = entry.line.map(|line| format!(", line {line}")).unwrap_or_default();
-        let message = format!("aws-auth {}{line}: {} never matches", entry.section, entry.principal);
+        let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+        let message = format!("aws-auth {section}{line}: {} never matches", entry.principal);
         let warning = Diagnostic::warning(message);
         warnings.push(match reason {
-            UnmatchableReason::Sso => warning.with_because("EKS does not enable `sso` entries").with_help(
+            UnmatchableReason::AwsAuthNotRead => warning.with_because(reason.explain()),
+            UnmatchableReason::Sso => warning.with_because(reason.explain()).with_help(
                 "add the role AWSReservedSSO_<permission set>_<suffix> to the policy, and delete this entry",
             ),
             UnmatchableReason::NonCanonicalArn { canonical } => {
-                let warning = warning.with_because(format!("the authenticator receives the ARN {canonical}"));
+                let warning = warning.with_because(reason.explain());
                 warning.with_help(if is_planned(&canonical.to_lowercase()) {
                     "delete this entry: the policy has an entry with the ARN in this form"
                 } else {

@@ -127,8 +127,11 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
             ObjectKind::ConfigMap => {
                 planner.undo_aws_auth(&versions.try_map(AwsAuth::from_json).map_err(invalid)?)?;
             }
-            // No plan writes a namespace.
-            ObjectKind::Namespace => return Err(vec![incomplete_backup(key)]),
+            // No plan writes these.
+            ObjectKind::Namespace
+            | ObjectKind::AccessEntry
+            | ObjectKind::AccessPolicy
+            | ObjectKind::AccessPolicyAssociation => return Err(vec![incomplete_backup(key)]),
         }
     }
     planner.empty_rules_that_no_selector_finds().map_err(|error| vec![super::invalid_object_error(error).into()])?;

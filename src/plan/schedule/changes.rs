@@ -94,6 +94,9 @@ impl<'s> ObjectChange<'s> {
     ) -> Result<Self, ObjectError> {
         let key = &pending.object;
         let target = match (planned_object(pending, live)?, &pending.kind) {
+            (PlannedObject::AccessEntry(_), _) => {
+                return Err(internal(format!("the order of {key} is not known")));
+            }
             (PlannedObject::AwsAuth(planned), _) => {
                 *aws_auth = planned;
                 TargetObject::Mapping

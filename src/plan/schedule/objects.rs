@@ -10,6 +10,7 @@ use super::{ChangeKind, PendingWrite, internal};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::state_after::apply_write;
 use crate::state::State;
+use crate::state::access_entry::AccessEntry;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role};
@@ -54,6 +55,7 @@ pub(super) enum PlannedObject {
     Role(Option<Role>),
     Binding(Option<Binding>),
     AwsAuth(Option<AwsAuth>),
+    AccessEntry(Option<AccessEntry>),
 }
 
 /// Returns the content of an object after its write. Only the object itself is copied, because a copy of a large state
@@ -70,7 +72,13 @@ pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<Pla
             state.bindings.extend(binding.map(|(key, binding)| (key.clone(), binding.clone())));
         }
         ObjectKind::ConfigMap => state.aws_auth.clone_from(&live.aws_auth),
-        ObjectKind::Namespace => return Err(internal("a plan writes no namespaces")),
+        ObjectKind::AccessEntry => {
+            state.access_entries.status = live.access_entries.status.clone();
+            live.access_entries.get(key).cloned().into_iter().for_each(|entry| state.insert_access_entry(entry));
+        }
+        ObjectKind::Namespace | ObjectKind::AccessPolicy | ObjectKind::AccessPolicyAssociation => {
+            return Err(internal(format!("a plan does not write {key}")));
+        }
     }
     match &pending.kind {
         ChangeKind::Create(body) | ChangeKind::Replace { body, .. } => state.insert_object(key, body)?,
@@ -81,6 +89,10 @@ pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<Pla
     Ok(match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => PlannedObject::Role(state.roles.remove(key)),
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => PlannedObject::Binding(state.bindings.remove(key)),
-        ObjectKind::ConfigMap | ObjectKind::Namespace => PlannedObject::AwsAuth(state.aws_auth),
+        ObjectKind::AccessEntry => PlannedObject::AccessEntry(state.access_entries.take(key)),
+        ObjectKind::ConfigMap
+        | ObjectKind::Namespace
+        | ObjectKind::AccessPolicy
+        | ObjectKind::AccessPolicyAssociation => PlannedObject::AwsAuth(state.aws_auth),
     })
 }

@@ -167,7 +167,7 @@ impl<'s> Scheduler<'s> {
         let arena = self.arena;
         let to_op = |parts: &[Subject]| {
             let subjects = partial.apply(subjects(now), parts);
-            let part = Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects };
+            let part = Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects, namespaces: None };
             Op::Binding(binding, Some(arena.add_binding(part)))
         };
         let Some((op, affected)) = self.apply_parts((id, partial.attempt_kind()), used, &parts, to_op)? else {

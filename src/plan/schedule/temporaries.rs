@@ -144,7 +144,8 @@ impl<'s> Scheduler<'s> {
         subjects: Vec<Subject>,
     ) -> Result<bool, ObjectError> {
         let to_op = |scheduler: &Self, subjects: Vec<Subject>| {
-            let mut binding = Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects };
+            let mut binding =
+                Binding { meta: ObjectMeta::default(), role_ref: role_ref.clone(), subjects, namespaces: None };
             let digest = owner::binding_digest(&binding);
             scheduler.mark_temporary(key, &mut binding.meta, digest);
             Op::Binding(id, Some(scheduler.arena.add_binding(binding)))
@@ -257,7 +258,12 @@ impl<'s> Scheduler<'s> {
                     {
                         continue;
                     }
-                    let part = Binding { meta: ObjectMeta::default(), subjects, role_ref: now.role_ref.clone() };
+                    let part = Binding {
+                        meta: ObjectMeta::default(),
+                        subjects,
+                        role_ref: now.role_ref.clone(),
+                        namespaces: None,
+                    };
                     self.try_write(Op::Binding(*binding, Some(self.arena.add_binding(part))), Purpose::Part(*id))?
                 }
                 TargetObject::Replace {

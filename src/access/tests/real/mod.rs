@@ -129,7 +129,7 @@ fn variant_difference(access: &AccessView<'_>, question: &RandomQuestion) -> Opt
     };
     let authentication = access.authenticate(&SubjectQuery::Arn(session.clone()));
     let through_account = authentication.identities().any(|identity| {
-        identity.entry().is_some_and(|entry| entry.section == crate::state::aws_auth::Section::Accounts)
+        identity.entry().is_some_and(|entry| entry.section() == Some(crate::state::aws_auth::Section::Accounts))
     });
     let mut queries = vec![SubjectQuery::Arn(session.in_any_session())];
     queries.extend(through_account.then(|| SubjectQuery::Account(session.account().to_owned())));

@@ -44,7 +44,7 @@ fn reason_of_an_allowed_review_is_parsed() {
             _ => RoleRef::ClusterRole(role.name().to_owned()),
         };
         let (meta, subjects) = (ObjectMeta::default(), vec![subject.clone()]);
-        objects.push(binding_to_json(binding, &Binding { meta, role_ref, subjects }));
+        objects.push(binding_to_json(binding, &Binding { meta, role_ref, subjects, namespaces: None }));
     }
     server.write_case(&RandomCase::from_value(json!({ "objects": objects }))).unwrap();
     for (binding, role, subject) in cases {
@@ -52,6 +52,7 @@ fn reason_of_an_allowed_review_is_parsed() {
             Subject::Group(name) => ("test-user".to_owned(), vec![name.clone()]),
             Subject::User(name) => (name.clone(), Vec::new()),
             Subject::ServiceAccount { .. } => ("system:serviceaccount:real-a:s".to_owned(), Vec::new()),
+            Subject::AccessEntry(_) => panic!("a binding cannot name an access entry"),
         };
         let request = Request::object("get", "", "pods").in_namespace("real-a");
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -41,8 +41,10 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
         };
         let subjects = subjects.iter().map(subject).collect();
         let role_ref = RoleRef::ClusterRole((*role).to_owned());
-        side.bindings
-            .insert(ObjectKey::binding(None, name), Binding { meta: ObjectMeta::default(), role_ref, subjects });
+        side.bindings.insert(
+            ObjectKey::binding(None, name),
+            Binding { meta: ObjectMeta::default(), role_ref, subjects, namespaces: None },
+        );
     }
     side
 }

@@ -195,7 +195,10 @@ fn bindings(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Bin
     let local_role = prop_oneof![role, Just(RoleRef::Role("r0".to_owned()))];
     let namespaced = (select(&["b0", "b1"][..]), Just(Some("n1")), local_role, subjects());
     let binding = prop_oneof![3 => cluster_wide, 1 => namespaced].prop_map(|(name, namespace, role_ref, subjects)| {
-        (ObjectKey::binding(namespace, name), Binding { meta: ObjectMeta::default(), role_ref, subjects })
+        (
+            ObjectKey::binding(namespace, name),
+            Binding { meta: ObjectMeta::default(), role_ref, subjects, namespaces: None },
+        )
     });
     vec(binding, 1..=4).prop_map(|all| all.into_iter().collect())
 }
