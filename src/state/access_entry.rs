@@ -135,7 +135,7 @@ impl PolicyAssociation {
         };
         Self {
             scope,
-            key: ObjectKey::cluster_scoped(ObjectKind::AccessPolicyAssociation, &format!("{policy} of {principal}")),
+            key: ObjectKey::cluster_scoped(ObjectKind::AccessPolicyAssociation, &format!("{principal} {policy}")),
             binding: Binding {
                 meta: ObjectMeta::default(),
                 role_ref: RoleRef::AccessPolicy(policy),
@@ -321,7 +321,17 @@ impl AccessEntries {
         self.entries.remove(key)
     }
 
-    /// Returns the associations of all entries with access policies, as the access engine sees them.
+    /// Returns an association by the key by which the access engine refers to it.
+    pub(crate) fn find_association(&self, key: &ObjectKey) -> Option<&Binding> {
+        if key.kind() != ObjectKind::AccessPolicyAssociation {
+            return None;
+        }
+        let (principal, _) = key.name().rsplit_once(' ')?;
+        let entry = self.entries.get(&access_entry_key(principal))?;
+        entry.association_bindings().find(|(own, _)| *own == key).map(|(_, binding)| binding)
+    }
+
+    /// Returns the associations of all entries with access policies, in the order of their keys, as the access engine sees them.
     pub(crate) fn association_bindings(&self) -> impl Iterator<Item = (&ObjectKey, &Binding)> {
         self.entries.values().flat_map(AccessEntry::association_bindings)
     }
