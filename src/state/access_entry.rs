@@ -274,6 +274,11 @@ impl AccessEntry {
         self.policies.get(arn).map(|association| &association.scope)
     }
 
+    /// Returns the associations: the scope, the ARN of the policy, and the association as the access engine sees it.
+    pub(crate) fn associations(&self) -> impl Iterator<Item = (&AccessScope, &str, &ObjectKey, &Binding)> {
+        self.policies.iter().map(|(arn, PolicyAssociation { scope, key, binding })| (scope, arn.as_str(), key, binding))
+    }
+
     /// Returns the associations as the access engine sees them.
     pub(crate) fn association_bindings(&self) -> impl Iterator<Item = (&ObjectKey, &Binding)> {
         self.policies.values().map(|association| (&association.key, &association.binding))

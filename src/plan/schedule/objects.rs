@@ -22,6 +22,7 @@ pub(super) struct ObjectArena {
     roles: Arena<Role>,
     bindings: Arena<Binding>,
     keys: Arena<ObjectKey>,
+    access_entries: Arena<AccessEntry>,
     subjects: Arena<Subject>,
 }
 
@@ -38,6 +39,10 @@ impl ObjectArena {
 
     pub(super) fn add_binding(&self, binding: Binding) -> &Binding {
         self.bindings.alloc(binding)
+    }
+
+    pub(super) fn add_access_entry(&self, entry: AccessEntry) -> &AccessEntry {
+        self.access_entries.alloc(entry)
     }
 
     pub(super) fn add_key(&self, key: ObjectKey) -> &ObjectKey {
@@ -84,6 +89,8 @@ pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<Pla
         ChangeKind::Create(body) | ChangeKind::Replace { body, .. } => state.insert_object(key, body)?,
         ChangeKind::Patch { patch, .. } => apply_write(&mut state, key, &WriteRequest::Patch(patch.clone()))?,
         ChangeKind::Delete => apply_write(&mut state, key, &WriteRequest::Delete)?,
+        ChangeKind::AccessEntry { after: Some(after) } => state.insert_object(key, after)?,
+        ChangeKind::AccessEntry { after: None } => drop(state.access_entries.take(key)),
         ChangeKind::Map { write, .. } => apply_write(&mut state, key, write)?,
     }
     Ok(match key.kind() {
