@@ -218,6 +218,16 @@ impl Arn {
         }
     }
 
+    /// Returns the principal with another path, such as `/team/`.
+    pub(crate) fn with_path(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
+    /// Returns the same principal without its path.
+    pub(crate) fn without_path(&self) -> Self {
+        Self { path: "/".to_owned(), ..self.clone() }
+    }
+
     pub(crate) fn kind(&self) -> PrincipalKind {
         self.kind
     }

@@ -6,9 +6,9 @@ use super::cluster_filters::{check_bound_roles, check_common_clusters, check_par
 use super::clusters::{applies_to_cluster, selected_clusters};
 use super::error::{Diagnostics, PolicyError};
 use super::model::{
-    ArnDefaults, BindingSpec, ClusterFilter, EntryType, IdentitySpec, InvariantSubjectSpec, Located, Policy,
-    PrincipalSpec, RoleRefSpec,
+    ArnDefaults, BindingSpec, ClusterFilter, InvariantSubjectSpec, Located, Policy, RoleRefSpec,
 };
+use super::principal_spec::{EntryType, IdentitySpec, PrincipalSpec};
 use super::session_names::check_session_names;
 use super::table::quote_key;
 use super::usernames::{find_templates, has_session_template, is_built_in_group, reserved_group_error};
@@ -144,7 +144,7 @@ fn check_unique_arns(policy: &Policy, diagnostics: &mut Diagnostics) {
 
 /// Returns the username of a principal in a cluster; `None` for a whole account.
 pub(crate) fn username_of(principal: &PrincipalSpec, defaults: ArnDefaults<'_>) -> Option<String> {
-    if let Some((template, _)) = principal.kind.required_mapping() {
+    if let Some(template) = principal.kind.node_username() {
         return Some(template.to_owned());
     }
     match &principal.username {

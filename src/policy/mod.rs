@@ -3,6 +3,8 @@
 //! This module gets file contents as text and does not read files. It knows nothing of the contents of a cluster except
 //! the namespaces, roles and owner marks in the state that is passed to it.
 
+mod access_entries;
+mod access_policies;
 mod bindings;
 mod check;
 mod chunks;
@@ -21,6 +23,7 @@ mod load;
 mod model;
 mod namespaces;
 mod policy_index;
+mod principal_spec;
 mod principals;
 mod roles;
 mod session_names;
