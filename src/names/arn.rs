@@ -232,6 +232,10 @@ impl Arn {
         self.kind
     }
 
+    pub(crate) fn account(&self) -> &AccountId {
+        &self.account
+    }
+
     pub(crate) fn partition(&self) -> &str {
         &self.partition
     }

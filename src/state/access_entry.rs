@@ -34,6 +34,17 @@ pub(crate) enum AccessEntryType {
 }
 
 impl AccessEntryType {
+    /// The types that this version of rolecall knows.
+    pub(crate) const KNOWN: [Self; 7] = [
+        Self::Standard,
+        Self::Ec2Linux,
+        Self::Ec2Windows,
+        Self::FargateLinux,
+        Self::HybridLinux,
+        Self::HyperpodLinux,
+        Self::Ec2,
+    ];
+
     pub(crate) fn parse(text: &str) -> Self {
         match text {
             "STANDARD" => Self::Standard,
