@@ -223,11 +223,6 @@ impl Arn {
         Self { path: path.to_owned(), ..self }
     }
 
-    /// Returns the same principal without its path.
-    pub(crate) fn without_path(&self) -> Self {
-        Self { path: "/".to_owned(), ..self.clone() }
-    }
-
     pub(crate) fn kind(&self) -> PrincipalKind {
         self.kind
     }

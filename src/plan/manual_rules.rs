@@ -81,6 +81,9 @@ pub(super) fn planned_cluster_roles(writes: &[PendingWrite], live: &State) -> Re
             ChangeKind::Patch { patch, .. } => WriteRequest::Patch(patch.clone()),
             ChangeKind::Delete => WriteRequest::Delete,
             ChangeKind::Map { write, .. } => write.clone(),
+            ChangeKind::AccessEntry { .. } => {
+                return Err(InternalError::new(format!("{object} is written as an access entry")).into());
+            }
         };
         apply_write(&mut state, object, &write)?;
     }

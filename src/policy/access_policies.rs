@@ -16,9 +16,8 @@ pub(crate) fn parse_access_policies(table: &PolicyTable<'_>, diagnostics: &mut D
             continue;
         };
         // The same policy with another scope is an error of the principal.
-        let is_same = |other: &&AccessPolicySpec| {
-            other.policy.value == spec.policy.value && other.scope() == spec.scope()
-        };
+        let is_same =
+            |other: &&AccessPolicySpec| other.policy.value == spec.policy.value && other.scope() == spec.scope();
         if let Some(first) = specs.iter().find(is_same) {
             let error = PolicyError::DuplicateItem {
                 value: spec.policy.value.clone(),
@@ -39,10 +38,7 @@ fn parse_access_policy(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -
     if table.is_empty_list("namespaces") {
         let reason = "the policy would apply to no namespace";
         let path = table.child_path("namespaces");
-        diagnostics.push(
-            PolicyError::EmptyList { path, key: "namespaces", reason },
-            table.key_span("namespaces"),
-        );
+        diagnostics.push(PolicyError::EmptyList { path, key: "namespaces", reason }, table.key_span("namespaces"));
     }
     let policy = policy?;
     let name = access_policy_name(&policy.value);
@@ -52,7 +48,8 @@ fn parse_access_policy(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -
         return None;
     }
     // As in the ARN of an access policy.
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+=,.@".contains(&byte));
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+=,.@".contains(&byte));
     if !is_name {
         let expected = "the name of an access policy, such as `AmazonEKSViewPolicy`";
         diagnostics.push(wrong_value(table, "policy", expected, &policy.value), policy.span);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use super::access_entry_error::AccessEntryError;
 use super::table::quote_key;
 use crate::diagnostic::{Diagnostic, LintId, Span, closest_match};
 use crate::names::ArnError;
@@ -138,6 +139,8 @@ pub(crate) enum PolicyError {
     UnknownCluster { cluster: String, nearest: Option<String> },
     #[error("`{}` is not a valid ignore pattern", quote_if_empty(pattern))]
     InvalidIgnorePattern { pattern: String },
+    #[error(transparent)]
+    AccessEntry(#[from] AccessEntryError),
     #[error("access policy `{name}` is not known: it may not exist, and what it allows is not known")]
     UnknownAccessPolicy { name: String, nearest: Option<String> },
     #[error("an access policy is written by its name, not by its ARN")]
@@ -321,6 +324,7 @@ impl PolicyError {
                 }
             }
             Self::MisleadingValue { help, .. } => diagnostic.with_help(*help),
+            Self::AccessEntry(error) => error.explain(diagnostic),
             Self::UnknownAccessPolicy { nearest, .. } => {
                 let diagnostic = diagnostic.with_note("no invariant that says `cannot` can be decided for a principal with it");
                 match nearest {
@@ -399,12 +403,19 @@ fn did_you_mean(name: &str) -> String {
 pub(crate) struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    pub(crate) fn push(&mut self, error: PolicyError, span: Span) {
+    pub(crate) fn push(&mut self, error: impl Into<PolicyError>, span: Span) {
         self.push_labeled(error, span, "", &[]);
     }
 
     /// Adds an error with a label at its place, and with related places.
-    pub(crate) fn push_labeled(&mut self, error: PolicyError, span: Span, label: &str, related: &[(Span, &str)]) {
+    pub(crate) fn push_labeled(
+        &mut self,
+        error: impl Into<PolicyError>,
+        span: Span,
+        label: &str,
+        related: &[(Span, &str)],
+    ) {
+        let error: PolicyError = error.into();
         let base = match error.lint() {
             Some(lint) => Diagnostic::lint(lint, error.to_string()),
             None => Diagnostic::error(error.to_string()),

@@ -4,6 +4,7 @@
 //! the namespaces, roles and owner marks in the state that is passed to it.
 
 mod access_entries;
+mod access_entry_error;
 mod access_policies;
 mod bindings;
 mod check;
@@ -24,6 +25,7 @@ mod model;
 mod namespaces;
 mod policy_index;
 mod principal_spec;
+mod principal_stores;
 mod principals;
 mod roles;
 mod session_names;
@@ -32,6 +34,7 @@ mod table;
 mod tests;
 mod usernames;
 
+pub(crate) use access_entries::DesiredAccessEntry;
 pub(crate) use check::usernames_of_principal;
 pub(crate) use clusters::applies_to_cluster;
 pub(crate) use expiry::{PolicyExpiry, policy_expiries};

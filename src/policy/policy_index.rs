@@ -79,7 +79,9 @@ impl PolicyIndex {
         };
         let roles = desired.roles.iter().map(|(key, item)| (key, item.span));
         let bindings = desired.bindings.iter().map(|(key, item)| (key, item.span));
-        let objects = roles.chain(bindings).map(|(key, span)| (key.clone(), policy.sources.location(span)));
+        let access_entries = desired.access_entries.iter().map(|(key, item)| (key, item.span));
+        let objects =
+            roles.chain(bindings).chain(access_entries).map(|(key, span)| (key.clone(), policy.sources.location(span)));
         index.object_locations = objects.collect();
         let entries = desired.entries.iter().map(|item| (item.value.key(), policy.sources.location(item.span)));
         index.entry_locations = entries.collect();

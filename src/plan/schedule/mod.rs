@@ -98,6 +98,12 @@ pub(super) enum ChangeKind {
         /// `None` if the bridge of an interrupted apply is reused.
         bridge: Option<(ObjectKey, Value)>,
     },
+    /// An access entry with its associations, which takes several writes.
+    AccessEntry {
+        /// The whole entry after the plan, with the associations and tags of other clients. `None` if it is deleted. With
+        /// another type than the live entry, it is deleted and created again.
+        after: Option<Value>,
+    },
     /// A write of aws-auth.
     Map {
         write: WriteRequest,

@@ -84,6 +84,8 @@ pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<Pla
         ChangeKind::Create(body) | ChangeKind::Replace { body, .. } => state.insert_object(key, body)?,
         ChangeKind::Patch { patch, .. } => apply_write(&mut state, key, &WriteRequest::Patch(patch.clone()))?,
         ChangeKind::Delete => apply_write(&mut state, key, &WriteRequest::Delete)?,
+        ChangeKind::AccessEntry { after: Some(after) } => state.insert_object(key, after)?,
+        ChangeKind::AccessEntry { after: None } => drop(state.access_entries.take(key)),
         ChangeKind::Map { write, .. } => apply_write(&mut state, key, write)?,
     }
     Ok(match key.kind() {

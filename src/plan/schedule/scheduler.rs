@@ -84,7 +84,11 @@ impl<'s> Scheduler<'s> {
         let planned_changes = PlannedChanges::new(planned, live, arena, &mut engine)?;
         let edit = planned.iter().find_map(|pending| match &pending.kind {
             ChangeKind::Map { edit, .. } => Some(&**edit),
-            ChangeKind::Create(_) | ChangeKind::Patch { .. } | ChangeKind::Delete | ChangeKind::Replace { .. } => None,
+            ChangeKind::Create(_)
+            | ChangeKind::Patch { .. }
+            | ChangeKind::Delete
+            | ChangeKind::Replace { .. }
+            | ChangeKind::AccessEntry { .. } => None,
         });
         let (verifier, planned_rules) = Verifier::new(engine, live, &planned_changes, edit)?;
         let blocked = BlockedWrites { blocked: BTreeMap::new(), last_changed: vec![0; verifier.count_bounds()] };
