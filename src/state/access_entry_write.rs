@@ -212,7 +212,8 @@ mod tests {
             let body = json!({ "metadata": { "name": ROLE }, "type": entry_type, "username": username });
             let created = created_entry(&body, None).unwrap();
             assert_eq!(created.username, default_username(ROLE, &created.entry_type));
-            let [EntryCall::Create { username, groups, .. }] = calls_between(None, Some(&created)).try_into().unwrap()
+            let Ok([EntryCall::Create { username, groups, .. }]): Result<[EntryCall; 1], _> =
+                calls_between(None, Some(&created)).try_into()
             else {
                 panic!("not a create");
             };
