@@ -257,6 +257,12 @@ impl AccessEntry {
         Ok(ObjectVersion { uid: entry.meta.uid.clone(), resource_version: entry.content_hash() })
     }
 
+    /// Returns the entry with one more group.
+    pub(crate) fn with_group(&self, group: &str) -> Self {
+        let groups = self.groups.iter().cloned().chain([group.to_owned()]).collect();
+        Self { groups, ..self.clone() }
+    }
+
     pub(crate) fn principal(&self) -> &str {
         &self.principal
     }

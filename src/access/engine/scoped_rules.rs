@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{AccessEngine, BindingSlot, EVERYTHING, RoleId, RoleSlot, RuleId, ScopeId, ScopedRule, sorted};
 use crate::access::grant_index::{BindingId, SubjectId};
 use crate::access::request_set::{Coverage, RequestSet};
+use crate::names::ObjectKind;
 
 /// The identity of an authentication: the subjects of bindings that match it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -88,6 +89,10 @@ impl<'s> AccessEngine<'s> {
     /// plan and has not. If the controller does not run, a probe for these would never succeed.
     pub(crate) fn observable_rules(&self, scopes: &RelatedScopes, identity: &SubjectSet) -> Vec<ScopedRule> {
         self.collect_rules(scopes, identity, |_, _, role, rules| {
+            // A review names a user and groups, and access policies are associated with neither.
+            if role.name.0 == ObjectKind::AccessPolicy {
+                return;
+            }
             let effective = role.content.effective.iter().copied();
             match role.content.role.filter(|role| role.aggregation.is_some()) {
                 None => rules.extend(effective),

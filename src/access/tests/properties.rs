@@ -23,13 +23,13 @@ fn aggregations() -> impl Strategy<Value = Aggregation> {
 fn requests_for(required: &RequiredAccess) -> Vec<Request> {
     let namespaces: &[&str] = match required.scope {
         RequiredScope::Cluster => &[""],
-        RequiredScope::AnyNamespace => &["n1", "n2", "elsewhere"],
+        RequiredScope::AnyNamespace => &["n1", "n2", "z", "elsewhere"],
         RequiredScope::InNamespace(namespace) => &[namespace],
-        RequiredScope::Any | RequiredScope::NamedNamespace => &["", "n1", "n2", "elsewhere"],
+        RequiredScope::Any | RequiredScope::NamedNamespace => &["", "n1", "n2", "z", "elsewhere"],
     };
     let names = if required.scope == RequiredScope::NamedNamespace {
         // An update or patch of a Namespace has its name, which is also the namespace of the request.
-        &["n1", "n2", "a", "other"][..]
+        &["n1", "n2", "z", "a", "other"][..]
     } else if required.names.is_empty() {
         &["", "a", "n1", "other"][..]
     } else {

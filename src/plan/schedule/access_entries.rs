@@ -211,7 +211,8 @@ impl<'s> Verifier<'s> {
         let classes = self.entries.classes_of(id)?.to_vec();
         let logins = self.logins_of(&classes)?;
         let logins = self.set_logins(logins)?;
-        affected.extend(logins.iter().map(|(class, _)| *class));
+        // An entry that takes the place of an equal one of aws-auth changes what a write of aws-auth does.
+        affected.extend(classes);
         effect.direction = effect.direction.and(self.direction_of(&logins)?);
         Ok(AppliedWrite { effect, affected, undo: UndoWrite::AccessEntry { id, previous, mark, logins } })
     }

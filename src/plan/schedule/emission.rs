@@ -12,6 +12,7 @@ use crate::names::ObjectKey;
 use crate::plan::Step;
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
 use crate::state::State;
+use crate::state::access_entry::AccessEntry;
 use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role, binding_to_json, role_to_json, subjects_to_json};
 use crate::state::object_meta::Labels;
@@ -58,9 +59,11 @@ struct LastWrite {
 pub(super) struct WriteEmitter<'a, 's> {
     changes: &'a [ObjectChange<'s>],
     edit: Option<&'a AwsAuthEdit>,
-    live: &'a State,
+    live: &'s State,
     author: Author<'a>,
     written: BTreeMap<ObjectKey, LastWrite>,
+    /// The access entries as the last step has written them, without their associations.
+    entries: BTreeMap<ObjectKey, Option<&'s AccessEntry>>,
 }
 
 /// An object, its write, and the description of the step.
@@ -70,10 +73,10 @@ impl<'a, 's> WriteEmitter<'a, 's> {
     pub(super) fn new(
         changes: &'a [ObjectChange<'s>],
         edit: Option<&'a AwsAuthEdit>,
-        live: &'a State,
+        live: &'s State,
         author: Author<'a>,
     ) -> Self {
-        Self { changes, edit, live, author, written: BTreeMap::new() }
+        Self { changes, edit, live, author, written: BTreeMap::new(), entries: BTreeMap::new() }
     }
 
     pub(super) fn steps(mut self, writes: &[VerifiedWrite<'s>]) -> Result<Vec<Step>, ObjectError> {
@@ -81,6 +84,9 @@ impl<'a, 's> WriteEmitter<'a, 's> {
         for VerifiedWrite { write: scheduled, awaits } in writes {
             let (object, write, description) = self.build_write(&scheduled.op, scheduled.purpose)?;
             let exists = !matches!(write, GuardedWrite::Delete(_));
+            if let Op::AccessEntry(_, entry) = scheduled.op {
+                self.entries.insert(object.clone(), entry);
+            }
             self.written.insert(object.clone(), LastWrite { step: steps.len(), exists });
             let (write, precondition) = write.into_request();
             let stage = scheduled.stage;
@@ -102,7 +108,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
             Purpose::DeleteTemporary(key) => {
                 Ok((key.clone(), GuardedWrite::Delete(self.written_version(key)?), format!("delete temporary {key}")))
             }
-            Purpose::Complete(id) | Purpose::DeleteReplaced(id)
+            Purpose::Complete(id) | Purpose::Part(id) | Purpose::DeleteReplaced(id)
                 if matches!(op, Op::AccessEntry(..) | Op::Association(..)) =>
             {
                 self.access_entry_write(self.pending(id)?, op)
@@ -199,24 +205,20 @@ impl<'a, 's> WriteEmitter<'a, 's> {
     /// Returns the write of an access entry or of one of its associations.
     fn access_entry_write(&self, pending: &PendingWrite, op: &Op<'s>) -> Result<DescribedWrite, ObjectError> {
         let key = &pending.object;
-        let live = self.live.access_entries.get(key);
-        let exists = match self.written.get(key) {
-            Some(LastWrite { exists, .. }) => *exists,
-            None => live.is_some(),
-        };
+        let current = self.entries.get(key).copied().unwrap_or_else(|| self.live.access_entries.get(key));
         let name = key.name();
         let (write, description) = match op {
             Op::AccessEntry(_, None) => {
                 (GuardedWrite::Delete(self.version(pending)?), format!("delete access entry {name}"))
             }
-            Op::AccessEntry(_, Some(planned)) if !exists => {
+            Op::AccessEntry(_, Some(planned)) if current.is_none() => {
                 let mut body = planned.to_json();
                 apply_merge_patch(&mut body, &json!({ "accessPolicies": null, "metadata": { "uid": null } }));
                 (GuardedWrite::Create(body), format!("create access entry {name}"))
             }
             Op::AccessEntry(_, Some(planned)) => {
-                let live = live.ok_or_else(|| internal(format!("{key} is changed, but does not exist")))?;
-                let patch = fields_patch(live, planned);
+                let current = current.ok_or_else(|| internal(format!("{key} is changed, but does not exist")))?;
+                let patch = fields_patch(current, planned);
                 (GuardedWrite::Patch(patch, self.version(pending)?), format!("change access entry {name}"))
             }
             Op::Association(_, _, policy, association) => {

@@ -11,8 +11,8 @@ use super::changes::PlannedChanges;
 use super::internal;
 use super::token_logins::TokenLogins;
 use crate::access::{
-    AccessEngine, AccessView, Aggregation, Authentication, Identity, RenderedName, SubjectId, SubjectQuery, SubjectSet,
-    distinguished_principals,
+    AccessEngine, AccessView, Aggregation, Authentication, Identity, IdentityMapping, RenderedName, SubjectId,
+    SubjectQuery, SubjectSet, distinguished_principals,
 };
 use crate::state::State;
 use crate::state::access_entry::AccessEntries;
@@ -144,6 +144,12 @@ pub(super) fn classes(
     sides: [MappingStores; 2],
     changed_entries: &BTreeSet<String>,
 ) -> Result<Vec<IdentityClass>, ObjectError> {
+    // Between two writes, an entry of aws-auth can map a principal that has an access entry in both states.
+    let [live, planned] = &sides;
+    let mixed = [(live, planned), (planned, live)].map(|(entries, aws_auth)| {
+        let stores = MappingStores { aws_auth: aws_auth.aws_auth.clone(), ..entries.clone() };
+        IdentityMapping::from_state(&stores.into_state())
+    });
     let states = sides.map(MappingStores::into_state);
     let sides = states.each_ref().map(|state| AccessView::new(state, Aggregation::Reconciled));
     let [live, _] = &sides;
@@ -155,6 +161,10 @@ pub(super) fn classes(
     let mut combined = BTreeSet::new();
     for id in affected {
         let subject = engine.subject(*id).ok_or_else(|| internal("a subject does not exist"))?;
+        // The principal of a changed access entry has its own class, because its logins can change too.
+        if matches!(subject, Subject::AccessEntry(_)) {
+            continue;
+        }
         let who = SubjectQuery::from_subject(subject);
         let own_logins = logins(engine, &live.authenticate(&who));
         if own_logins.iter().any(|login| count_affected(login) > 1) {
@@ -164,8 +174,9 @@ pub(super) fn classes(
     }
     let mut seen: BTreeSet<(Vec<SubjectSet>, Vec<SubjectSet>)> = BTreeSet::new();
     let mut all = Vec::new();
-    let mappings = sides.each_ref().map(|side| &side.mapping);
-    for who in distinguished_principals(&mappings, bound.iter().copied()) {
+    let mappings: Vec<&IdentityMapping> = sides.iter().map(|side| &side.mapping).chain(&mixed).collect();
+    let mappings = if changed_entries.is_empty() { mappings.get(..2).unwrap_or(&mappings) } else { &mappings };
+    for who in distinguished_principals(mappings, bound.iter().copied()) {
         let [first, last] = sides.each_ref().map(|side| logins(engine, &side.authenticate(&who)));
         let has_own_bounds = |login: &Login| {
             count_affected(login) > 1 || login.subjects.subjects.iter().any(|subject| combined.contains(subject))

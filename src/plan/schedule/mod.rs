@@ -7,6 +7,7 @@
 //!
 //! Strategies propose writes, each simpler than the next: `plain` makes whole writes in the usual order of phases,
 //! `split` changes an object part by part, and `temporaries` grants the new access through temporary objects meanwhile.
+//! `entry_bridge` does the last for access entries.
 //! A strategy tries each write on the access engine and takes it if every affected subject stays within its bounds.
 //! At last the verifier follows all writes from the live state on the same engine. What it finds outside the bounds is a
 //! window of the plan, whichever strategy proposed the writes.
@@ -20,6 +21,7 @@ mod access_entries;
 mod changes;
 mod components;
 mod emission;
+mod entry_bridge;
 mod entry_split;
 mod identity_classes;
 mod isolation;

@@ -82,6 +82,7 @@ pub(super) fn replay<'s>(
     let (mut added_stages, mut stage) = (0_usize, 0_usize);
     // The classes to which access entries have given something of which an API server may not know yet.
     let mut unsettled: BTreeSet<ClassId> = BTreeSet::new();
+    let mut was_outside = false;
     for mut write in log {
         let mut applied = apply(verifier, &write.op)?;
         write.stage += added_stages;
@@ -114,9 +115,12 @@ pub(super) fn replay<'s>(
         {
             unsettled.extend(applied.affected.iter().copied());
         }
+        // A write that brings a token outside its bounds has a stage of its own, so that what follows from it is known.
+        let is_alone = !is_in_bounds || was_outside;
+        was_outside = !is_in_bounds;
         if write.stage != stage {
             effects = StageEffects::default();
-        } else if !effects.allows(&applied) {
+        } else if !effects.allows(&applied) || is_alone && !replayed.writes.is_empty() {
             effects = StageEffects::default();
             added_stages += 1;
             write.stage += 1;

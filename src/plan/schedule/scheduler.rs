@@ -35,6 +35,7 @@ struct BlockedWrites {
 pub(super) struct Scheduler<'s> {
     pub(super) author: Author<'s>,
     pub(super) arena: &'s ObjectArena,
+    pub(super) live: &'s State,
     pub(super) verifier: Verifier<'s>,
     pub(super) changes: Vec<ObjectChange<'s>>,
     /// The rules that changed roles grant in the planned state.
@@ -96,7 +97,7 @@ impl<'s> Scheduler<'s> {
         let (verifier, planned_rules) = Verifier::new(engine, live, &planned_changes, edit)?;
         let blocked = BlockedWrites { blocked: BTreeMap::new(), last_changed: vec![0; verifier.count_bounds()] };
         let changes = planned_changes.changes;
-        Ok(Self { author, arena, verifier, changes, planned_rules, log: Vec::new(), stage: 0, blocked })
+        Ok(Self { author, arena, live, verifier, changes, planned_rules, log: Vec::new(), stage: 0, blocked })
     }
 
     /// Makes all changes. Tokens with a former identity are not considered: a wait is always possible.
@@ -107,7 +108,7 @@ impl<'s> Scheduler<'s> {
                 return Ok(());
             }
             let before = self.log.len();
-            let is_changed = self.split_write()? || self.use_temporaries()?;
+            let is_changed = self.split_write()? || self.bridge_access_entries()? || self.use_temporaries()?;
             if !is_changed || self.log.len() == before {
                 self.force_write()?;
             }

@@ -30,8 +30,8 @@ use crate::state::rbac::{RoleRef, Subject};
 #[derive(Default)]
 pub(super) struct Temporaries<'s> {
     /// For each copied role its copy.
-    roles: BTreeMap<RoleId, (RoleId, &'s ObjectKey)>,
-    bindings: Vec<(BindingId, &'s ObjectKey)>,
+    pub(super) roles: BTreeMap<RoleId, (RoleId, &'s ObjectKey)>,
+    pub(super) bindings: Vec<(BindingId, &'s ObjectKey)>,
 }
 
 /// The subjects to which a copy of a binding grants its role.
@@ -86,10 +86,11 @@ impl<'s> Scheduler<'s> {
         self.delete_temporaries(&temporaries)
     }
 
-    /// Returns the bindings of the planned state.
+    /// Returns the bindings of RBAC in the planned state.
     pub(super) fn planned_bindings(&self) -> BTreeMap<BindingId, &'s Binding> {
         let now = self.verifier.engine.bindings();
-        let mut all: BTreeMap<BindingId, &'s Binding> = now.map(|(id, _, binding)| (id, binding)).collect();
+        let of_rbac = now.filter(|(_, key, _)| key.kind() != ObjectKind::AccessPolicyAssociation);
+        let mut all: BTreeMap<BindingId, &'s Binding> = of_rbac.map(|(id, _, binding)| (id, binding)).collect();
         for change in &self.changes {
             match &change.target {
                 TargetObject::Binding { id, planned: Some(planned), .. } => drop(all.insert(*id, planned)),
@@ -139,7 +140,7 @@ impl<'s> Scheduler<'s> {
 
     /// Creates a binding for those of its subjects that stay within their bounds. One entry can match two principals,
     /// of which only one has the access in the planned state. Returns whether there is any such subject.
-    fn create_temporary_binding(
+    pub(super) fn create_temporary_binding(
         &mut self,
         key: &'s ObjectKey,
         id: BindingId,
@@ -205,7 +206,7 @@ impl<'s> Scheduler<'s> {
         }))
     }
 
-    fn mark_temporary(&self, key: &ObjectKey, meta: &mut ObjectMeta, digest: String) {
+    pub(super) fn mark_temporary(&self, key: &ObjectKey, meta: &mut ObjectMeta, digest: String) {
         owner::mark_owned(key, meta, self.author.policy, &Labels::new(), digest);
         meta.annotations.insert(TEMPORARY_ANNOTATION.to_owned(), "true".to_owned());
     }
@@ -306,7 +307,7 @@ impl<'s> Scheduler<'s> {
         remaining
     }
 
-    fn delete_temporaries(&mut self, temporaries: &Temporaries<'s>) -> Result<bool, ObjectError> {
+    pub(super) fn delete_temporaries(&mut self, temporaries: &Temporaries<'s>) -> Result<bool, ObjectError> {
         self.end_stage();
         for (id, key) in &temporaries.bindings {
             if !self.try_write(Op::Binding(*id, None), Purpose::DeleteTemporary(key))? {

@@ -1,5 +1,6 @@
 //! Checks the order against a plain evaluator of access: every state that an apply can pass through, on small states.
 
+mod access_entries;
 mod avoidable;
 mod model;
 mod named;

@@ -354,8 +354,15 @@ fn covers_subject(window_subject: &str, who: &SubjectQuery, state: &State) -> bo
         SubjectQuery::Account(_) => false,
     };
     let name = who.to_string();
-    let is_session =
-        name.strip_prefix(window_subject).is_some_and(|rest| rest.is_empty() || rest.starts_with(" for sessions "));
+    // A token that is cached can be of a principal that can no longer authenticate.
+    let is_same_principal = match (&window, who) {
+        (SubjectQuery::Arn(window), SubjectQuery::Arn(who)) => {
+            window.comparison_key() == who.comparison_key() && !window.session_attributes().is_any()
+        }
+        _ => false,
+    };
+    let is_session = is_same_principal
+        || name.strip_prefix(window_subject).is_some_and(|rest| rest.is_empty() || rest.starts_with(" for sessions "));
     // A window of a principal covers the username and groups that its entry gives.
     let window_authentication = access.authenticate(&window);
     let is_part_of = |identity: &Identity, other: &Identity| {
