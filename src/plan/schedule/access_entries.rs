@@ -4,7 +4,7 @@
 //! An entry authenticates its principal before aws-auth does, so its creation and its deletion change who the principal is.
 //! Its associations grant like bindings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -227,6 +227,15 @@ impl<'s> Verifier<'s> {
         slot.current = previous;
         let key = slot.key;
         self.with_mapping(|mapping| mapping.set_access_entry(key.name(), previous))
+    }
+
+    /// Returns the classes of the principals whose entries in aws-auth change.
+    pub(super) fn classes_with_edits(&self) -> Result<BTreeSet<ClassId>, ObjectError> {
+        let edits = self.edit.map_or(&[][..], |edit| &edit.principal_edits);
+        let keys: BTreeSet<&String> = edits.iter().map(|edited| &edited.key).collect();
+        let mapped = self.all_classes(&self.mapped_classes)?.into_iter();
+        let changed = mapped.filter(|(_, class)| class.entry_key().is_some_and(|key| keys.contains(&key)));
+        Ok(changed.map(|(id, _)| id).collect())
     }
 
     fn with_mapping(&mut self, change: impl FnOnce(&mut IdentityMapping)) -> Result<(), ObjectError> {

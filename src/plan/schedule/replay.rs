@@ -104,15 +104,23 @@ pub(super) fn replay<'s>(
                 unsettled.clear();
             }
         }
-        let waiting: BTreeSet<ClassId> = unsettled.intersection(&applied.affected).copied().collect();
-        let revokes = matches!(applied.effect.direction, Direction::Shrinks | Direction::Mixed);
-        if revokes && !waiting.is_empty() && verifier.caches_tokens {
+        let relies_on_entries = match &write.op {
+            // Until an API server knows of the access entry, the entry of aws-auth is in force there.
+            Op::Mapping(_) => verifier.classes_with_edits()?,
+            _ if matches!(applied.effect.direction, Direction::Shrinks | Direction::Mixed) => applied.affected.clone(),
+            _ => BTreeSet::new(),
+        };
+        let waiting: BTreeSet<ClassId> = unsettled.intersection(&relies_on_entries).copied().collect();
+        if !waiting.is_empty() && verifier.caches_tokens {
             added_stages += replayed.place_wait(&mut write, stage, &waiting, verifier, true)?;
             unsettled.clear();
         }
-        if matches!(write.op, Op::AccessEntry(..) | Op::Association(..))
-            && matches!(applied.effect.direction, Direction::Grows | Direction::Mixed)
-        {
+        let gives = match write.op {
+            Op::AccessEntry(_, entry) => entry.is_some(),
+            Op::Association(_, _, _, binding) => binding.is_some(),
+            Op::Role(..) | Op::Binding(..) | Op::Mapping(_) => false,
+        };
+        if gives {
             unsettled.extend(applied.affected.iter().copied());
         }
         // A write that brings a token outside its bounds has a stage of its own, so that what follows from it is known.

@@ -98,10 +98,13 @@ fn principal_moves_between_the_stores_without_a_gap() {
     insta::assert_snapshot!(describe(in_aws_auth(), in_access_entry()), @r"
     0  create access entry viewer
     -  wait 2m10s for access entries to take effect
-    1  change the aws-auth entries
+    2  change the aws-auth entries
     ");
-    insta::assert_snapshot!(describe(in_access_entry(), in_aws_auth()), @"");
-    insta::assert_snapshot!(describe(in_both(), in_access_entry()), @"");
+    insta::assert_snapshot!(describe(in_access_entry(), in_aws_auth()), @r"
+    0  change the aws-auth entries
+    1  delete access entry viewer
+    ");
+    insta::assert_snapshot!(describe(in_both(), in_access_entry()), @"0  change the aws-auth entries");
 }
 
 #[test]
@@ -117,7 +120,8 @@ fn system_masters_becomes_the_policy_for_cluster_administrators_without_a_gap() 
     5  change access entry viewer
     6  delete temporary ClusterRoleBinding AmazonEKSClusterAdminPolicy-rolecall-temporary
     7  delete temporary ClusterRole AmazonEKSClusterAdminPolicy-rolecall-temporary
-    8  change the aws-auth entries
+    -  wait 2m10s for access entries to take effect
+    9  change the aws-auth entries
     ");
 }
 
