@@ -62,6 +62,8 @@ lint_ids! {
     SessionTakesName = "session-takes-name",
     /// No binding grants anything to a group.
     UnboundGroup = "unbound-group",
+    /// The access policy of EKS that a principal has is not known, nor is what it allows.
+    UnknownAccessPolicy = "unknown-access-policy",
     /// A rule names an API group that no API has.
     UnknownApiGroup = "unknown-api-group",
     /// A binding names a `system:` group that Kubernetes does not have.

@@ -218,6 +218,11 @@ impl Arn {
         }
     }
 
+    /// Returns the principal with another path, such as `/team/`.
+    pub(crate) fn with_path(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
     pub(crate) fn kind(&self) -> PrincipalKind {
         self.kind
     }

@@ -4,6 +4,7 @@
 //! arguments. The steps of a plan are complete, so `apply` makes no decisions of its own.
 
 mod access_change;
+mod access_entries;
 mod access_severity;
 mod aggregated_roles;
 mod aws_auth_diff;
@@ -60,12 +61,13 @@ pub(crate) use unmanaged_admins::unmanaged_admins;
 
 use crate::access::auth_mode_warning;
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
-use crate::names::ObjectKey;
+use crate::names::{ObjectKey, ObjectKind};
 #[cfg(test)]
 use crate::policy::DEFAULT_TOKEN_CACHE;
 use crate::policy::Policy;
 use crate::policy::expand::expand;
 use crate::state::State;
+use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::aws_auth::Section;
 use crate::state::object::ObjectError;
 use crate::state::object_meta::ObjectWriter;
@@ -145,12 +147,13 @@ pub(crate) enum ChangeTarget {
 }
 
 impl ChangeTarget {
-    /// `aws-auth role`, `ClusterRole`.
+    /// `aws-auth role`, `access entry`, `ClusterRole`.
     pub(crate) fn kind_label(&self) -> &'static str {
         match self {
             Self::Entry { section: Section::Roles, .. } => "aws-auth role",
             Self::Entry { section: Section::Users, .. } => "aws-auth user",
             Self::Entry { section: Section::Accounts, .. } => "aws-auth account",
+            Self::Object(key) if key.kind() == ObjectKind::AccessEntry => "access entry",
             Self::Object(key) => key.kind().as_str(),
         }
     }
@@ -335,7 +338,13 @@ pub(crate) fn plan(
             manual_rules::plan_manual_rules(&mut builder, &desired, live);
             builder
         });
-        entries::plan_entries(&mut builder, &desired, live.aws_auth.as_ref(), &policy.ownership);
+        // In the mode API the cluster does not read aws-auth.
+        if live.auth_mode == ObservedAuthMode::Known(ClusterAuthMode::Api) {
+            builder.diagnostics.extend(access_entries::unread_aws_auth_warning(live));
+        } else {
+            entries::plan_entries(&mut builder, &desired, live.aws_auth.as_ref(), &policy.ownership);
+        }
+        access_entries::plan_access_entries(&mut builder, &desired, live, &policy.ownership);
         objects.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     builder.merge(objects);

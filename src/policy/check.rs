@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::access_entries::check_access_entries;
 use super::cluster_filters::{check_bound_roles, check_common_clusters, check_partitions};
 use super::clusters::{applies_to_cluster, selected_clusters};
 use super::error::{Diagnostics, PolicyError};
-use super::model::{
-    ArnDefaults, BindingSpec, ClusterFilter, EntryType, IdentitySpec, InvariantSubjectSpec, Located, Policy,
-    PrincipalSpec, RoleRefSpec,
-};
+use super::model::{ArnDefaults, BindingSpec, ClusterFilter, InvariantSubjectSpec, Located, Policy, RoleRefSpec};
+use super::principal_spec::{EntryType, IdentitySpec, PrincipalSpec};
 use super::session_names::check_session_names;
 use super::table::quote_key;
 use super::usernames::{find_templates, has_session_template, is_built_in_group, reserved_group_error};
@@ -33,7 +32,7 @@ type ClusterCheck = fn(&Policy, &mut Diagnostics);
 
 const REFERENCE_CHECKS: [ReferenceCheck; 4] =
     [check_cluster_filters, check_group_memberships, check_binding_references, check_invariant_subjects];
-const CLUSTER_CHECKS: [ClusterCheck; 7] = [
+const CLUSTER_CHECKS: [ClusterCheck; 8] = [
     check_bare_names,
     check_unique_arns,
     check_unique_usernames,
@@ -41,6 +40,7 @@ const CLUSTER_CHECKS: [ClusterCheck; 7] = [
     check_common_clusters,
     check_bound_roles,
     check_partitions,
+    check_access_entries,
 ];
 
 /// Runs all checks. The checks for each cluster are skipped if a cluster has errors, since they would report errors
@@ -144,7 +144,7 @@ fn check_unique_arns(policy: &Policy, diagnostics: &mut Diagnostics) {
 
 /// Returns the username of a principal in a cluster; `None` for a whole account.
 pub(crate) fn username_of(principal: &PrincipalSpec, defaults: ArnDefaults<'_>) -> Option<String> {
-    if let Some((template, _)) = principal.kind.required_mapping() {
+    if let Some(template) = principal.kind.node_username() {
         return Some(template.to_owned());
     }
     match &principal.username {

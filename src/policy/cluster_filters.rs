@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 
 use super::clusters::{applies_to_cluster, selected_clusters};
 use super::error::{Diagnostics, PolicyError};
-use super::model::{
-    BindingSpec, ClusterFilter, ClusterSpec, IdentitySpec, Located, NamespaceSelector, Policy, RoleRefSpec,
-};
+use super::model::{BindingSpec, ClusterFilter, ClusterSpec, Located, NamespaceSelector, Policy, RoleRefSpec};
+use super::principal_spec::IdentitySpec;
 use super::table::quote_key;
 use crate::diagnostic::Span;
 

@@ -10,6 +10,7 @@ use super::model::{
     AssumedRoleSpec, ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE, EksClusterSpec, GuardSpec, IgnorePattern,
     Located, MaxRemovals, OwnershipMode, OwnershipSpec,
 };
+use super::principal_spec::PrincipalStores;
 use super::table::PolicyTable;
 use crate::names::{
     AccountId, Arn, ArnError, ObjectKind, PARTITIONS, PrincipalKind, WildcardPattern, is_eks_cluster_name, is_region,
@@ -24,13 +25,15 @@ pub(crate) fn parse_cluster(
     table: &PolicyTable<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<ClusterSpec> {
-    table.report_unknown_keys(&["eks", "context", "snapshot", "account", "partition", "token-cache"], diagnostics);
+    const KEYS: [&str; 7] = ["eks", "context", "snapshot", "account", "partition", "authentication", "token-cache"];
+    table.report_unknown_keys(&KEYS, diagnostics);
     if name.value.is_empty() {
         diagnostics.push(PolicyError::EmptyName { what: "the name of a cluster" }, name.span);
     }
     let account = parse_account_id(table, "account", diagnostics);
     let partition = parse_partition(table, diagnostics);
     let token_cache = parse_token_cache(table, diagnostics).unwrap_or(DEFAULT_TOKEN_CACHE);
+    let authentication = parse_stores(table, diagnostics);
     let kind = require_exactly_one(table, &["eks", "context", "snapshot"], diagnostics)?;
     let connection = match kind {
         "eks" => parse_eks_connection(&table.table("eks", diagnostics)?, diagnostics)?,
@@ -45,7 +48,18 @@ pub(crate) fn parse_cluster(
         diagnostics.push(wrong_value(table, "partition", &expected, partition.value), partition.span);
     }
     let partition = partition.map(|partition| partition.value).or(inferred);
-    Some(ClusterSpec { connection, account, partition, token_cache })
+    Some(ClusterSpec { connection, account, partition, token_cache, authentication })
+}
+
+/// Parses the `authentication` of a cluster.
+fn parse_stores(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<PrincipalStores>> {
+    let text = table.string("authentication", diagnostics)?;
+    let stores = PrincipalStores::ALL.into_iter().find(|stores| stores.as_str() == text.value);
+    if stores.is_none() {
+        let expected = "`aws-auth`, `access-entries` or `both`";
+        diagnostics.push(wrong_value(table, "authentication", expected, &text.value), text.span);
+    }
+    stores.map(|stores| Located::new(stores, text.span))
 }
 
 /// Parses how long the API servers of a cluster cache a token, such as `2m10s`.
@@ -234,7 +248,7 @@ pub(crate) fn parse_account_id(table: &PolicyTable<'_>, key: &str, diagnostics: 
 }
 
 pub(crate) fn parse_ownership(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> OwnershipSpec {
-    table.report_unknown_keys(&["aws-auth", "rbac", "ignore"], diagnostics);
+    table.report_unknown_keys(&["aws-auth", "access-entries", "rbac", "ignore"], diagnostics);
     let mut parse_mode = |key: &str| {
         let text = table.string(key, diagnostics)?;
         match text.value.as_str() {
@@ -247,6 +261,7 @@ pub(crate) fn parse_ownership(table: &PolicyTable<'_>, diagnostics: &mut Diagnos
         }
     };
     let aws_auth = parse_mode("aws-auth").unwrap_or_default();
+    let access_entries = parse_mode("access-entries").unwrap_or_default();
     let rbac = parse_mode("rbac").unwrap_or_default();
     let patterns = table.strings("ignore", diagnostics).unwrap_or_default();
     let ignore = patterns
@@ -264,7 +279,7 @@ pub(crate) fn parse_ownership(table: &PolicyTable<'_>, diagnostics: &mut Diagnos
             Some(Located::new(IgnorePattern::Object(pattern), text.span))
         })
         .collect();
-    OwnershipSpec { aws_auth, rbac, ignore }
+    OwnershipSpec { aws_auth, access_entries, rbac, ignore }
 }
 
 pub(crate) fn parse_guard(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> GuardSpec {

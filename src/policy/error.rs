@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use super::access_entry_error::AccessEntryError;
 use super::table::quote_key;
 use crate::diagnostic::{Diagnostic, LintId, Span, closest_match};
 use crate::names::ArnError;
@@ -138,6 +139,12 @@ pub(crate) enum PolicyError {
     UnknownCluster { cluster: String, nearest: Option<String> },
     #[error("`{}` is not a valid ignore pattern", quote_if_empty(pattern))]
     InvalidIgnorePattern { pattern: String },
+    #[error(transparent)]
+    AccessEntry(#[from] AccessEntryError),
+    #[error("access policy `{name}` is not known: it may not exist, and what it allows is not known")]
+    UnknownAccessPolicy { name: String, nearest: Option<String> },
+    #[error("an access policy is written by its name, not by its ARN")]
+    AccessPolicyArn { name: String },
     #[error("`{}` is not a valid resource", quote_if_empty(text))]
     InvalidDeclaredResource { text: String },
     #[error("unknown lint `{name}`")]
@@ -317,6 +324,17 @@ impl PolicyError {
                 }
             }
             Self::MisleadingValue { help, .. } => diagnostic.with_help(*help),
+            Self::AccessEntry(error) => error.explain(diagnostic),
+            Self::UnknownAccessPolicy { nearest, .. } => {
+                let diagnostic = diagnostic.with_note("no invariant that says `cannot` can be decided for a principal with it");
+                match nearest {
+                    Some(near) => diagnostic.with_help(did_you_mean(near)),
+                    None => diagnostic.with_help("for the names of all access policies, run: aws eks list-access-policies"),
+                }
+            }
+            Self::AccessPolicyArn { name } => diagnostic
+                .with_because("the partition in the ARN is that of each cluster")
+                .with_help(format!("write `policy = \"{name}\"`")),
             Self::InvalidDeclaredResource { .. } => diagnostic
                 .with_help("write the plural name and the API group of a custom resource, such as `widgets.example.com`"),
             Self::ContradictoryLint { .. } => diagnostic.with_help("keep it in one of the two lists"),
@@ -369,6 +387,7 @@ impl PolicyError {
             Self::MisleadingValue { lint, .. } => Some(*lint),
             Self::DuplicateItem { .. } => Some(LintId::DuplicateItem),
             Self::LikelyRoleTypo { .. } => Some(LintId::UnknownRole),
+            Self::UnknownAccessPolicy { .. } => Some(LintId::UnknownAccessPolicy),
             Self::RoleNotInCluster { .. } => Some(LintId::RoleNotInCluster),
             _ => None,
         }
@@ -384,12 +403,19 @@ fn did_you_mean(name: &str) -> String {
 pub(crate) struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    pub(crate) fn push(&mut self, error: PolicyError, span: Span) {
+    pub(crate) fn push(&mut self, error: impl Into<PolicyError>, span: Span) {
         self.push_labeled(error, span, "", &[]);
     }
 
     /// Adds an error with a label at its place, and with related places.
-    pub(crate) fn push_labeled(&mut self, error: PolicyError, span: Span, label: &str, related: &[(Span, &str)]) {
+    pub(crate) fn push_labeled(
+        &mut self,
+        error: impl Into<PolicyError>,
+        span: Span,
+        label: &str,
+        related: &[(Span, &str)],
+    ) {
+        let error: PolicyError = error.into();
         let base = match error.lint() {
             Some(lint) => Diagnostic::lint(lint, error.to_string()),
             None => Diagnostic::error(error.to_string()),

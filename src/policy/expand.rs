@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::access_entries::{DesiredAccessEntry, EntryContents, entry_username, report_account, report_aws_auth_only};
+use super::access_entry_error::AccessEntryError;
 use super::check::{arn_defaults, username_of};
 use super::clusters::applies_to_cluster;
+use super::error::Diagnostics;
 use super::expiry::{Expiration, find_expiration, warn_if_expiring_soon};
-use super::model::{
-    BindingSpec, ClusterRoleContent, IdentitySpec, Located, NamespaceSelector, Policy, PrincipalSpec, RoleRefSpec,
-    RuleSpec,
-};
+use super::model::{BindingSpec, ClusterRoleContent, Located, NamespaceSelector, Policy, RoleRefSpec, RuleSpec};
+use super::principal_spec::{IdentitySpec, PrincipalSpec};
+use super::principal_stores::{AmbiguousPath, LivePrincipals};
 use crate::diagnostic::{Diagnostic, Span, closest_match};
-use crate::names::{Arn, ObjectKey, PrincipalKind};
+use crate::names::{AccountId, Arn, ObjectKey, PrincipalKind};
 use crate::state::State;
+use crate::state::access_entry::access_entry_key;
 use crate::state::aws_auth::Section;
 use crate::state::object;
 use crate::state::object_meta::{Labels, ObjectMeta};
@@ -49,6 +52,16 @@ pub(crate) struct DesiredEntry {
 }
 
 impl DesiredEntry {
+    fn for_account(id: &AccountId) -> Self {
+        Self {
+            section: Section::Accounts,
+            principal: id.to_string(),
+            username: String::new(),
+            groups: Vec::new(),
+            original_arn: None,
+        }
+    }
+
     /// What the authenticator compares: see [`crate::state::config_map::entry_key`].
     pub(crate) fn key(&self) -> String {
         match self.section {
@@ -62,6 +75,7 @@ impl DesiredEntry {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desired {
     pub(crate) entries: Vec<DesiredItem<DesiredEntry>>,
+    pub(crate) access_entries: BTreeMap<ObjectKey, DesiredItem<DesiredAccessEntry>>,
     pub(crate) roles: BTreeMap<ObjectKey, DesiredItem<DesiredRole>>,
     pub(crate) bindings: BTreeMap<ObjectKey, DesiredItem<object::Binding>>,
     /// What the policy lists and no longer wants, with the reasons for the removals.
@@ -73,6 +87,7 @@ pub(crate) struct Desired {
 pub(crate) struct Expirations {
     /// By [`DesiredEntry::key`].
     pub(crate) entries: BTreeMap<String, Expiration>,
+    pub(crate) access_entries: BTreeMap<ObjectKey, Expiration>,
     pub(crate) bindings: BTreeMap<ObjectKey, Expiration>,
     /// By username, as in the subjects of bindings.
     pub(crate) users: BTreeMap<String, Expiration>,
@@ -160,57 +175,80 @@ impl<'a> Expander<'a> {
 
     fn expand_entries(&mut self, desired: &mut Desired) {
         let defaults = arn_defaults(self.policy, self.cluster);
-        let groups_by_principal = self.groups_by_principal();
+        let contents = EntryContents::new(self.policy, self.cluster);
+        let spec = self.cluster.and_then(|cluster| self.policy.clusters.get(cluster));
+        let given = spec.and_then(|spec| spec.authentication.as_ref());
+        let account = spec.and_then(|spec| spec.account.as_ref());
+        let principals = LivePrincipals::new(self.live);
+        if self.policy.principals.values().any(|item| self.applies_to_current_cluster(item.clusters.as_deref()))
+            && let Some(problem) = principals.problem(given)
+        {
+            self.diagnostics.push(problem);
+            return;
+        }
+        let mut errors = Diagnostics::default();
         for (name, principal) in &self.policy.principals {
             if !self.applies_to_current_cluster(principal.clusters.as_deref()) {
                 continue;
             }
-            let groups = groups_by_principal.get(name.as_str()).cloned().unwrap_or_default();
-            let value = match (&principal.identity.value, principal.identity.value.resolve_arn(defaults)) {
-                (IdentitySpec::Account(id), _) => DesiredEntry {
-                    section: Section::Accounts,
-                    principal: id.to_string(),
-                    username: String::new(),
-                    groups: Vec::new(),
-                    original_arn: None,
-                },
-                (_, Some(arn)) => desired_entry(principal, &arn, groups, username_of(principal, defaults)),
+            let (value, arn) = match (&principal.identity.value, principal.identity.value.resolve_arn(defaults)) {
+                (IdentitySpec::Account(id), _) => (DesiredEntry::for_account(id), None),
+                (_, Some(arn)) => {
+                    let groups = contents.groups(name).map(str::to_owned).collect();
+                    (desired_entry(principal, &arn, groups, username_of(principal, defaults)), Some(arn))
+                }
                 (_, None) => continue,
             };
+            let live = arn.as_ref().map_or(Ok(None), |arn| principals.access_entry(arn));
+            let live = live.unwrap_or_else(|AmbiguousPath { principals: arns }| {
+                errors.push(AccessEntryError::AmbiguousPath { principal: name.clone(), arns }, principal.identity.span);
+                None
+            });
+            let arn = arn.map(|arn| live.and_then(|live| Arn::parse(live.principal()).ok()).unwrap_or(arn));
             if let Some(expiration) = find_expiration(principal.expires.as_ref(), self.now) {
                 let of_user = Expiration { reason: format!("{name} {}", expiration.reason), ..expiration.clone() };
+                let key = arn.map(|arn| access_entry_key(&arn.to_string()));
+                desired.expired.access_entries.extend(key.map(|key| (key, expiration.clone())));
                 desired.expired.users.insert(value.username.clone(), of_user);
-                desired.expired.entries.insert(value.key(), expiration);
+                if principals.reads_aws_auth() {
+                    desired.expired.entries.insert(value.key(), expiration);
+                }
                 continue;
             }
             self.diagnostics.extend(warn_if_expiring_soon("principals", name, principal.expires.as_ref(), self.now));
-            desired.entries.push(DesiredItem { value, span: principal.span });
-        }
-    }
-
-    /// Returns the groups of each principal without duplicates: first those in its own list, then those of which it is
-    /// a member.
-    fn groups_by_principal(&self) -> BTreeMap<&'a str, Vec<String>> {
-        let mut out: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        let group_applies = |group: &str| {
-            self.policy
-                .groups
-                .get(group)
-                .is_some_and(|group| self.applies_to_current_cluster(group.clusters.as_deref()))
-        };
-        let listed_by_principals = self.policy.principals.iter().flat_map(|(name, principal)| {
-            principal.groups.iter().map(move |group| (name.as_str(), group.value.as_str()))
-        });
-        let listed_by_groups = self.policy.groups.iter().flat_map(|(group, content)| {
-            content.members.iter().map(move |member| (member.value.as_str(), group.as_str()))
-        });
-        for (member, group) in listed_by_principals.chain(listed_by_groups) {
-            if group_applies(group) && seen.insert((member, group)) {
-                out.entry(member).or_default().push(group.to_owned());
+            let Some(arn) = arn else {
+                // `both` and a mode with two stores keep an account where it can be.
+                if principals.stores(given, true, false).uses_aws_auth() {
+                    desired.entries.push(DesiredItem { value, span: principal.span });
+                } else {
+                    report_account(name, principal, given, &mut errors);
+                }
+                continue;
+            };
+            let is_in_aws_auth = principals.is_in_aws_auth(&arn);
+            let stores = principals.stores(given, is_in_aws_auth, live.is_some());
+            if stores.uses_access_entries() {
+                contents.check_entry((name, principal), &arn, account, &mut errors);
+                let username = entry_username(
+                    &contents,
+                    (name, principal),
+                    (self.policy, self.cluster),
+                    &arn,
+                    is_in_aws_auth || stores.uses_aws_auth(),
+                    live.map(|live| live.username.as_str()),
+                );
+                let value = contents.desired_entry((name, principal), &arn, username);
+                let key = access_entry_key(&value.principal);
+                desired.access_entries.insert(key, DesiredItem { value, span: principal.span });
+            } else {
+                let reason = principals.aws_auth_reason(given);
+                report_aws_auth_only(&contents, (name, principal), reason, None, &mut errors);
+            }
+            if stores.uses_aws_auth() && principal.kind.aws_auth_groups().is_some() {
+                desired.entries.push(DesiredItem { value, span: principal.span });
             }
         }
-        out
+        self.diagnostics.extend(errors.into_sorted());
     }
 
     fn expand_cluster_roles(&mut self, desired: &mut Desired) {
@@ -405,7 +443,7 @@ impl<'a> Expander<'a> {
 }
 
 fn desired_entry(principal: &PrincipalSpec, arn: &Arn, groups: Vec<String>, username: Option<String>) -> DesiredEntry {
-    let required_groups = principal.kind.required_mapping().map(|(_, groups)| groups).unwrap_or_default();
+    let required_groups = principal.kind.aws_auth_groups().unwrap_or_default();
     let mut all_groups: Vec<String> = required_groups.iter().map(|group| (*group).to_owned()).collect();
     for group in groups {
         if !all_groups.contains(&group) {

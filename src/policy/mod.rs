@@ -3,6 +3,9 @@
 //! This module gets file contents as text and does not read files. It knows nothing of the contents of a cluster except
 //! the namespaces, roles and owner marks in the state that is passed to it.
 
+mod access_entries;
+mod access_entry_error;
+mod access_policies;
 mod bindings;
 mod check;
 mod chunks;
@@ -21,6 +24,8 @@ mod load;
 mod model;
 mod namespaces;
 mod policy_index;
+mod principal_spec;
+mod principal_stores;
 mod principals;
 mod roles;
 mod session_names;
@@ -29,6 +34,7 @@ mod table;
 mod tests;
 mod usernames;
 
+pub(crate) use access_entries::DesiredAccessEntry;
 pub(crate) use check::usernames_of_principal;
 pub(crate) use clusters::applies_to_cluster;
 pub(crate) use expiry::{PolicyExpiry, policy_expiries};

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::principal_spec::{GroupSpec, PrincipalSpec, PrincipalStores};
 use crate::diagnostic::{Diagnostic, LintId, Severity, SourceMap, Span};
-use crate::names::{AccountId, Arn, ObjectKey, WildcardPattern};
+use crate::names::{AccountId, ObjectKey, WildcardPattern};
 use crate::state::object_meta::Labels;
 use crate::state::rbac::Rule;
 use jiff::Timestamp;
@@ -50,6 +51,8 @@ pub(crate) struct ClusterSpec {
     pub(crate) partition: Option<&'static str>,
     /// How long an API server keeps the username and the groups of a token.
     pub(crate) token_cache: Duration,
+    /// `None` for what the authentication mode of the cluster allows.
+    pub(crate) authentication: Option<Located<PrincipalStores>>,
 }
 
 /// The time of a webhook answer (`--authentication-token-webhook-cache-ttl`, 2 minutes by default), and the time of a
@@ -73,7 +76,7 @@ pub(crate) struct ArnDefaults<'a> {
 }
 
 impl ArnDefaults<'_> {
-    fn partition_or_default(self) -> &'static str {
+    pub(super) fn partition_or_default(self) -> &'static str {
         self.partition.unwrap_or("aws")
     }
 }
@@ -110,84 +113,6 @@ pub(crate) struct AssumedRoleSpec {
 /// The clusters that an item applies to; `None` for all clusters.
 pub(crate) type ClusterFilter = Option<Vec<Located<String>>>;
 
-#[derive(Debug, Clone)]
-pub(crate) struct PrincipalSpec {
-    pub(crate) span: Span,
-    pub(crate) identity: Located<IdentitySpec>,
-    pub(crate) kind: EntryType,
-    pub(crate) username: Option<Located<String>>,
-    /// Two principals can have the same username only if both set this.
-    pub(crate) shared_username: bool,
-    pub(crate) groups: Vec<Located<String>>,
-    pub(crate) expires: Option<Located<Expiry>>,
-    pub(crate) clusters: ClusterFilter,
-}
-
-/// The IAM identity of a principal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum IdentitySpec {
-    Arn(Arn),
-    /// A bare role name, in the account of each cluster.
-    Role(String),
-    /// A bare user name, in the account of each cluster.
-    User(String),
-    Sso {
-        permission_set: String,
-        account: AccountId,
-        /// `None` for the partition of each cluster.
-        partition: Option<&'static str>,
-        /// The suffix of the role name: 16 hexadecimal digits.
-        id: String,
-    },
-    Account(AccountId),
-}
-
-impl IdentitySpec {
-    /// Returns the ARN in a cluster with these defaults; `None` for a whole account, and for a bare name without a
-    /// default account.
-    pub(crate) fn resolve_arn(&self, defaults: ArnDefaults<'_>) -> Option<Arn> {
-        use crate::names::PrincipalKind::{Role, User};
-        let default_partition = defaults.partition_or_default();
-        match self {
-            Self::Arn(arn) => Some(arn.clone()),
-            Self::Role(name) => defaults.account.map(|id| Arn::new(default_partition, id, Role, name)),
-            Self::User(name) => defaults.account.map(|id| Arn::new(default_partition, id, User, name)),
-            Self::Sso { permission_set, account, partition, id } => {
-                let name = format!("AWSReservedSSO_{permission_set}_{id}");
-                Some(Arn::new(partition.unwrap_or(default_partition), account, Role, &name))
-            }
-            Self::Account(_) => None,
-        }
-    }
-}
-
-/// The `kind` of a principal: whether it is a node, and of which type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EntryType {
-    Standard,
-    Node,
-    WindowsNode,
-    Fargate,
-}
-
-impl EntryType {
-    /// Returns the username template and the groups that nodes of this type need (EKS User Guide, "Grant IAM users
-    /// access").
-    pub(crate) fn required_mapping(self) -> Option<(&'static str, &'static [&'static str])> {
-        match self {
-            Self::Standard => None,
-            Self::Node => Some(("system:node:{{EC2PrivateDNSName}}", &["system:bootstrappers", "system:nodes"])),
-            Self::WindowsNode => Some((
-                "system:node:{{EC2PrivateDNSName}}",
-                &["system:bootstrappers", "system:nodes", "eks:kube-proxy-windows"],
-            )),
-            Self::Fargate => {
-                Some(("system:node:{{SessionName}}", &["system:bootstrappers", "system:nodes", "system:node-proxier"]))
-            }
-        }
-    }
-}
-
 /// The `expires` of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expiry {
@@ -195,13 +120,6 @@ pub(crate) struct Expiry {
     pub(crate) text: String,
     /// The first instant without access. A date without a time means 00:00 UTC.
     pub(crate) at: Timestamp,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct GroupSpec {
-    pub(crate) span: Span,
-    pub(crate) members: Vec<Located<String>>,
-    pub(crate) clusters: ClusterFilter,
 }
 
 #[derive(Debug, Clone)]
@@ -304,6 +222,7 @@ pub(crate) enum OwnershipMode {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnershipSpec {
     pub(crate) aws_auth: OwnershipMode,
+    pub(crate) access_entries: OwnershipMode,
     pub(crate) rbac: OwnershipMode,
     pub(crate) ignore: Vec<Located<IgnorePattern>>,
 }
@@ -311,7 +230,7 @@ pub(crate) struct OwnershipSpec {
 /// What an exclusive policy never removes, although it does not list it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IgnorePattern {
-    /// Matches the ARN of an aws-auth entry.
+    /// Matches the ARN of an aws-auth entry or of an access entry.
     Arn(WildcardPattern),
     /// Matches `Kind/name`, or `Kind/namespace/name`.
     Object(WildcardPattern),
@@ -324,7 +243,7 @@ impl IgnorePattern {
         }
     }
 
-    /// Returns whether the pattern matches an aws-auth entry with this ARN or account.
+    /// Returns whether the pattern matches an aws-auth entry or an access entry with this ARN or account.
     pub(crate) fn matches_entry(&self, principal: &str) -> bool {
         match self {
             Self::Arn(pattern) => pattern.matches(principal),

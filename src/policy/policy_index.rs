@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::check::arn_defaults;
 use super::clusters::applies_to_cluster;
 use super::expand::expand;
-use super::model::{IdentitySpec, Policy};
+use super::model::Policy;
+use super::principal_spec::IdentitySpec;
 use crate::access::{EntryPlace, EntryRef, IamIdentity, SubjectQuery};
 use crate::diagnostic::SourceLocation;
 use crate::names::ObjectKey;
@@ -78,7 +79,9 @@ impl PolicyIndex {
         };
         let roles = desired.roles.iter().map(|(key, item)| (key, item.span));
         let bindings = desired.bindings.iter().map(|(key, item)| (key, item.span));
-        let objects = roles.chain(bindings).map(|(key, span)| (key.clone(), policy.sources.location(span)));
+        let access_entries = desired.access_entries.iter().map(|(key, item)| (key, item.span));
+        let objects =
+            roles.chain(bindings).chain(access_entries).map(|(key, span)| (key.clone(), policy.sources.location(span)));
         index.object_locations = objects.collect();
         let entries = desired.entries.iter().map(|item| (item.value.key(), policy.sources.location(item.span)));
         index.entry_locations = entries.collect();

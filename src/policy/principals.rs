@@ -1,16 +1,30 @@
 //! Parses `[principals]` and `[groups]`.
 
+use super::access_policies::{parse_access_policies, parse_tags};
 use super::clusters::{
     parse_account_id, parse_cluster_filter, parse_partition, require_exactly_one, require_string, wrong_value,
 };
 use super::error::{Diagnostics, PERMISSION_SET, PolicyError};
-use super::model::{EntryType, GroupSpec, IdentitySpec, Located, PrincipalSpec};
+use super::model::Located;
+use super::principal_spec::{EntryType, GroupSpec, IdentitySpec, PrincipalSpec};
 use super::table::PolicyTable;
 use super::usernames::{check_group_name, check_username};
-use crate::names::{AccountId, Arn, ArnError, PrincipalKind, iam_name_error};
+use crate::names::{AccountId, Arn, ArnError, PrincipalKind, iam_name_error, is_region};
 
-const KEYS: [&str; 10] =
-    ["role", "user", "sso", "account", "kind", "username", "shared-username", "groups", "expires", "clusters"];
+const KEYS: [&str; 12] = [
+    "role",
+    "user",
+    "sso",
+    "account",
+    "kind",
+    "username",
+    "shared-username",
+    "groups",
+    "access-policies",
+    "eks-tags",
+    "expires",
+    "clusters",
+];
 
 pub(crate) fn parse_principal(
     name: &Located<String>,
@@ -27,6 +41,8 @@ pub(crate) fn parse_principal(
     let shared_username = table.boolean("shared-username", diagnostics).unwrap_or_default();
     let clusters = parse_cluster_filter(table, diagnostics);
     let groups = table.strings("groups", diagnostics).unwrap_or_default();
+    let access_policies = parse_access_policies(table, diagnostics);
+    let tags = parse_tags(table, diagnostics);
     let username = table.string("username", diagnostics);
     let identity = identity?;
     if let Some(username) = &username {
@@ -35,13 +51,24 @@ pub(crate) fn parse_principal(
         check_username(username, is_user, kind, diagnostics);
     }
     if let IdentitySpec::Account(_) = identity.value {
-        for key in ["username", "shared-username", "groups", "kind"] {
+        for key in ["username", "shared-username", "groups", "kind", "access-policies", "eks-tags"] {
             if table.has(key) {
                 diagnostics.push(PolicyError::KeyNotForAccount { key }, table.key_span(key));
             }
         }
     }
-    Some(PrincipalSpec { span: name.span, identity, kind, username, shared_username, groups, expires, clusters })
+    Some(PrincipalSpec {
+        span: name.span,
+        identity,
+        kind,
+        username,
+        shared_username,
+        groups,
+        access_policies,
+        tags,
+        expires,
+        clusters,
+    })
 }
 
 fn parse_identity(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<IdentitySpec>> {
@@ -90,11 +117,16 @@ fn parse_iam_identity(
 }
 
 fn parse_sso_identity(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<IdentitySpec> {
-    table.report_unknown_keys(&["permission-set", "account", "id", "partition"], diagnostics);
+    table.report_unknown_keys(&["permission-set", "account", "id", "partition", "region"], diagnostics);
     let set = require_string(table, "permission-set", diagnostics);
     require_string(table, "account", diagnostics);
     let account = parse_account_id(table, "account", diagnostics);
     let partition = parse_partition(table, diagnostics).map(|partition| partition.value);
+    let region = table.string("region", diagnostics);
+    if let Some(region) = region.as_ref().filter(|region| !is_region(&region.value)) {
+        let expected = "an AWS region such as `eu-west-1`";
+        diagnostics.push(wrong_value(table, "region", expected, &region.value), region.span);
+    }
     let set = set?;
     // IAM Identity Center API, PermissionSetName: `[\w+=,.@-]+`, at most 32.
     let length = set.value.len();
@@ -117,21 +149,19 @@ fn parse_sso_identity(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) ->
         diagnostics.push(PolicyError::InvalidSsoSuffix { id: id.value }, id.span);
         return None;
     }
-    Some(IdentitySpec::Sso { permission_set: set.value, account, partition, id: id.value })
+    let region = region.map(|region| region.value);
+    Some(IdentitySpec::Sso { permission_set: set.value, account, partition, id: id.value, region })
 }
 
 fn parse_entry_type(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> EntryType {
     let Some(text) = table.string("kind", diagnostics) else {
         return EntryType::Standard;
     };
-    let kind = match text.value.as_str() {
-        "node" => EntryType::Node,
-        "windows-node" => EntryType::WindowsNode,
-        "fargate" => EntryType::Fargate,
-        other => {
-            diagnostics.push(wrong_value(table, "kind", "`node`, `windows-node` or `fargate`", other), text.span);
-            return EntryType::Standard;
-        }
+    let Some(kind) = EntryType::NODES.into_iter().find(|kind| kind.as_str() == text.value) else {
+        let names = EntryType::NODES.map(|kind| format!("`{}`", kind.as_str()));
+        let expected = format!("one of {}", names.join(", "));
+        diagnostics.push(wrong_value(table, "kind", &expected, &text.value), text.span);
+        return EntryType::Standard;
     };
     if table.has("user") || table.has("sso") {
         diagnostics.push(PolicyError::KindNotForUser { kind: text.value.clone() }, table.key_span("kind"));
@@ -143,12 +173,13 @@ fn parse_entry_type(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> E
 }
 
 pub(crate) fn parse_group(name: &Located<String>, table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> GroupSpec {
-    table.report_unknown_keys(&["description", "members", "clusters"], diagnostics);
+    table.report_unknown_keys(&["description", "members", "access-policies", "clusters"], diagnostics);
     check_group_name(name, diagnostics);
     table.string("description", diagnostics);
     GroupSpec {
         span: name.span,
         members: table.strings("members", diagnostics).unwrap_or_default(),
+        access_policies: parse_access_policies(table, diagnostics),
         clusters: parse_cluster_filter(table, diagnostics),
     }
 }

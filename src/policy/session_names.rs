@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::{arn_defaults, username_of};
 use super::clusters::applies_to_cluster;
 use super::error::{Diagnostics, PolicyError};
-use super::model::{EntryType, Policy, PrincipalSpec};
+use super::model::Policy;
+use super::principal_spec::{EntryType, PrincipalSpec};
 use crate::access::{IamIdentity, sessions_rendering};
 use crate::diagnostic::Span;
 

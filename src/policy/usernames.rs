@@ -4,7 +4,8 @@
 //! exactly; the authenticator leaves an unknown template in the name.
 
 use super::error::{Diagnostics, PolicyError};
-use super::model::{EntryType, Located};
+use super::model::Located;
+use super::principal_spec::EntryType;
 use crate::diagnostic::LintId;
 use crate::names::reserved_prefix;
 

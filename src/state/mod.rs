@@ -4,6 +4,7 @@
 //! data and pure functions, and must not depend on policies, plans, terminals or connections.
 
 pub(crate) mod access_entry;
+pub(crate) mod access_entry_marks;
 pub(crate) mod access_entry_rules;
 pub(crate) mod access_entry_write;
 pub(crate) mod access_policies;

@@ -156,7 +156,7 @@ pub(crate) fn binding_digest(binding: &Binding) -> String {
 }
 
 /// A digest of the text of a JSON value. There is no case in which a value has no text.
-fn digest(content: &Value) -> String {
+pub(super) fn digest(content: &Value) -> String {
     let hash = Sha256::digest(content.to_string());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
