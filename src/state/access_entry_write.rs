@@ -244,4 +244,13 @@ mod tests {
             assert!(error.starts_with("accessPolicies.arn:aws:eks"), "{error}");
         }
     }
+
+    #[test]
+    fn document_of_the_reference_is_valid() {
+        let page = include_str!("../../docs/reference/snapshots.md");
+        let block = page.split("```text\n").nth(2).unwrap().split("```").next().unwrap();
+        let value = crate::yaml::parse_documents(block).unwrap()[0].to_json().unwrap();
+        assert_eq!(stored_entry_error(value["metadata"]["name"].as_str().unwrap(), &value), None);
+        assert_eq!(AccessEntry::from_json(&value).unwrap().to_json(), value);
+    }
 }
