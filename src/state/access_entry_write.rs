@@ -212,12 +212,9 @@ mod tests {
             let body = json!({ "metadata": { "name": ROLE }, "type": entry_type, "username": username });
             let created = created_entry(&body, None).unwrap();
             assert_eq!(created.username, default_username(ROLE, &created.entry_type));
-            let Ok([EntryCall::Create { username, groups, .. }]): Result<[EntryCall; 1], _> =
-                calls_between(None, Some(&created)).try_into()
-            else {
-                panic!("not a create");
-            };
-            assert_eq!((username, groups), (None, vec![]));
+            let calls = calls_between(None, Some(&created));
+            let [EntryCall::Create { username, groups, .. }] = calls.as_slice() else { panic!("{calls:?}") };
+            assert_eq!((username, groups), (&None, &vec![]));
         }
         let named = created_entry(&json!({ "metadata": { "name": ROLE }, "username": "viewer" }), None).unwrap();
         assert!(matches!(&calls_between(None, Some(&named))[0],
@@ -246,5 +243,14 @@ mod tests {
             let error = error(&document(&json!({ "accessPolicies": { VIEW: scope } }))).unwrap();
             assert!(error.starts_with("accessPolicies.arn:aws:eks"), "{error}");
         }
+    }
+
+    #[test]
+    fn document_of_the_reference_is_valid() {
+        let page = include_str!("../../docs/reference/snapshots.md");
+        let block = page.split("```text\n").nth(2).unwrap().split("```").next().unwrap();
+        let value = crate::yaml::parse_documents(block).unwrap()[0].to_json().unwrap();
+        assert_eq!(stored_entry_error(value["metadata"]["name"].as_str().unwrap(), &value), None);
+        assert_eq!(AccessEntry::from_json(&value).unwrap().to_json(), value);
     }
 }
