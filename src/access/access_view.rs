@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::aggregation::{Aggregation, SourcedRule};
 use super::effective_permissions::{EffectivePermissions, GrantedRequests};
-use super::grant_scope::GrantScope;
+use super::grant_scope::{GrantScope, KnownNamespaces};
 use super::grants::{Grant, Grants};
 use super::iam_identity::IamIdentity;
 use super::identity::{
@@ -138,6 +138,12 @@ impl<'s> AccessView<'s> {
             principals: OnceCell::new(),
             bound_names: OnceCell::new(),
         }
+    }
+
+    /// Returns the access in a state that is compared with another one.
+    pub(crate) fn compared_with(state: &'s State, other: &'s State, aggregation: Aggregation) -> Self {
+        let namespaces = OnceCell::from(KnownNamespaces::new([state, other]));
+        Self { grants: Grants::with_namespaces(state, aggregation, namespaces), ..Self::new(state, aggregation) }
     }
 
     pub(crate) fn state(&self) -> &'s State {

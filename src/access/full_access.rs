@@ -14,11 +14,11 @@ use crate::state::rbac::Subject;
 pub(crate) enum FullAccessGrant<'s> {
     /// The aws-auth entry puts the principal into `system:masters`.
     Entry(SubjectQuery, EntryRef),
-    /// The ClusterRoleBinding binds a role with every verb on every resource.
+    /// The ClusterRoleBinding binds a role, or the access entry has an access policy, with every verb on every resource.
     Binding(&'s ObjectKey, &'s [Subject]),
 }
 
-/// Returns the entries of `system:masters`, and the ClusterRoleBindings to roles with every permission.
+/// Returns the entries of `system:masters`, and the ClusterRoleBindings and associations that grant every permission.
 pub(crate) fn full_access_grants<'s>(access: &AccessView<'s>) -> Vec<FullAccessGrant<'s>> {
     let mut grants = Vec::new();
     for principal in access.principals() {
@@ -27,8 +27,13 @@ pub(crate) fn full_access_grants<'s>(access: &AccessView<'s>) -> Vec<FullAccessG
         grants.extend(entries.map(|entry| FullAccessGrant::Entry(principal.subject.clone(), entry.clone())));
     }
     let state = access.grants.state;
-    for (key, binding) in &state.bindings {
-        let (ObjectKind::ClusterRoleBinding, Some(first)) = (key.kind(), binding.subjects.first()) else {
+    for (key, binding) in state.all_bindings() {
+        let is_cluster_wide = match key.kind() {
+            ObjectKind::ClusterRoleBinding => true,
+            ObjectKind::AccessPolicyAssociation => binding.namespaces.is_none(),
+            _ => false,
+        };
+        let Some(first) = binding.subjects.first().filter(|_| is_cluster_wide) else {
             continue;
         };
         let mut rules = access.effective_rules(&SubjectQuery::from_subject(first));

@@ -48,27 +48,43 @@ impl<'s> GrantScope<'s> {
     }
 }
 
-/// The namespaces of a state: those that exist, and those that bindings name.
-#[derive(Debug)]
+/// The namespaces of one state or several: those that exist, those that bindings name, and the patterns of associations with
+/// access policies. A pattern stands for the other namespaces that match it.
+///
+/// States are compared with the namespaces of both. Otherwise a pattern of one state would seem to grant nothing in a namespace
+/// that only the other state names.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct KnownNamespaces<'s>(BTreeSet<&'s str>);
 
 impl<'s> KnownNamespaces<'s> {
-    pub(crate) fn new(state: &'s State) -> Self {
-        let named = state.bindings.keys().filter_map(ObjectKey::namespace);
-        Self(state.namespaces.keys().map(String::as_str).chain(named).collect())
+    pub(crate) fn new(states: impl IntoIterator<Item = &'s State>) -> Self {
+        let mut known = BTreeSet::new();
+        for state in states {
+            known.extend(state.namespaces.keys().map(String::as_str));
+            known.extend(state.bindings.keys().filter_map(ObjectKey::namespace));
+            for (_, association) in state.access_entries.association_bindings() {
+                known.extend(association.namespaces.iter().flatten().map(String::as_str));
+            }
+        }
+        Self(known)
     }
 
-    /// Returns the single scopes of which a scope consists: the whole cluster, or each known namespace that matches, and each
-    /// pattern for the other namespaces that match it. A pattern is the name of no namespace.
+    /// Adds namespaces and patterns.
+    pub(crate) fn extend(&mut self, namespaces: impl IntoIterator<Item = &'s str>) {
+        self.0.extend(namespaces);
+    }
+
+    /// Returns the single scopes of which a scope consists: the whole cluster, or each namespace and each pattern that it
+    /// contains. Sorted.
     pub(crate) fn single_scopes(&self, scope: GrantScope<'s>) -> Vec<Option<&'s str>> {
         match scope {
             GrantScope::Cluster => vec![None],
             GrantScope::Namespace(namespace) => vec![Some(namespace)],
             GrantScope::Matching(patterns) => {
+                // A pattern matches the text of each pattern that it contains.
                 let known = self.0.iter().copied().filter(|namespace| scope.contains(Some(namespace)));
-                // A pattern that another one contains stands for namespaces of both.
-                let covered: BTreeSet<&'s str> = patterns.iter().map(String::as_str).chain(known).collect();
-                covered.into_iter().map(Some).collect()
+                let all: BTreeSet<&'s str> = patterns.iter().map(String::as_str).chain(known).collect();
+                all.into_iter().map(Some).collect()
             }
         }
     }
@@ -86,9 +102,10 @@ mod tests {
         }
         let patterns = BTreeSet::from(["dev-*".to_owned(), "web".to_owned()]);
         let scope = GrantScope::Matching(&patterns);
-        let single = KnownNamespaces::new(&state).single_scopes(scope);
+        let single = KnownNamespaces::new([&state]).single_scopes(scope);
         assert_eq!(single, [Some("dev-*"), Some("dev-a"), Some("dev-b"), Some("web")]);
         assert!(scope.contains(Some("dev-new")) && scope.contains(Some("web")));
         assert!(!scope.contains(Some("prod")) && !scope.contains(None));
+        assert!(scope.contains(Some("dev-a*")) && !scope.contains(Some("d*")));
     }
 }

@@ -79,12 +79,25 @@ pub(crate) struct Grants<'s> {
 
 impl<'s> Grants<'s> {
     pub(super) fn new(state: &'s State, aggregation: Aggregation) -> Self {
-        Self { state, aggregation, index: OnceCell::new(), aggregated: OnceCell::new(), namespaces: OnceCell::new() }
+        Self::with_namespaces(state, aggregation, OnceCell::new())
+    }
+
+    /// `namespaces` are those of the states with which the access is compared.
+    pub(super) fn with_namespaces(
+        state: &'s State,
+        aggregation: Aggregation,
+        namespaces: OnceCell<KnownNamespaces<'s>>,
+    ) -> Self {
+        Self { state, aggregation, index: OnceCell::new(), aggregated: OnceCell::new(), namespaces }
+    }
+
+    fn namespaces(&self) -> &KnownNamespaces<'s> {
+        self.namespaces.get_or_init(|| KnownNamespaces::new([self.state]))
     }
 
     /// Returns the namespaces in which a grant applies, each as a scope of its own.
     pub(super) fn single_scopes(&self, grant: &Grant<'s>) -> Vec<Option<&'s str>> {
-        self.namespaces.get_or_init(|| KnownNamespaces::new(self.state)).single_scopes(grant.scope())
+        self.namespaces().single_scopes(grant.scope())
     }
 
     /// Builds the index. This is faster than iterating if there are more than a few dozen queries.
@@ -172,6 +185,15 @@ impl<'s> Grants<'s> {
         let all = self.aggregated.get_or_init(|| aggregate_rules(RoleOverlay::new(self.state), self.aggregation));
         let rules = all.get(key).cloned().unwrap_or_else(|| Rc::from([]));
         EffectiveRole { role: key, rules: EffectiveRoleRules::Aggregated(rules) }
+    }
+
+    /// Returns the namespaces in which a binding of the state applies, each as a scope of its own.
+    pub(super) fn scopes_of_binding(&self, key: &'s ObjectKey) -> Vec<Option<&'s str>> {
+        let scope = match self.state.access_entries.find_association(key) {
+            Some(association) => GrantScope::new(key, association),
+            None => key.namespace().map_or(GrantScope::Cluster, GrantScope::Namespace),
+        };
+        self.namespaces().single_scopes(scope)
     }
 
     /// Returns the bindings with subjects whose role does not exist. They grant nothing until the role is created.

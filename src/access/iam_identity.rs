@@ -85,7 +85,7 @@ impl IamIdentity {
 
     /// Returns the principal of an access entry. EKS keeps only principals that exist, so an ARN that cannot be parsed is one
     /// of a form that this version does not know, and is kept as it is.
-    pub(super) fn from_access_entry(arn: &str) -> Self {
+    pub(crate) fn from_access_entry(arn: &str) -> Self {
         Self::parse(arn).unwrap_or_else(|_| Self {
             canonical: arn.to_owned(),
             account: arn.split(':').nth(4).unwrap_or_default().to_owned(),

@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::iam_identity::{IamIdentity, fold_case};
+use super::identity::{Authentication, SubjectQuery};
 use crate::names::{AccountId, ArnError};
 use crate::state::State;
-use crate::state::access_entry::{AccessEntries, AccessEntriesStatus};
+use crate::state::access_entry::{AccessEntriesStatus, AccessEntry};
 use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section, SectionError};
 use crate::state::config_map::{AwsAuth, principal_text};
@@ -170,7 +171,7 @@ impl IdentityMapping {
         };
         let mut mapping = Self::default();
         if mode != Some(&ClusterAuthMode::ConfigMap) {
-            mapping.add_access_entries(&state.access_entries);
+            mapping.add_access_entries(state.access_entries.iter().map(|(_, entry)| entry));
             mapping.unknown_access_entries = match &state.access_entries.status {
                 AccessEntriesStatus::Known => None,
                 AccessEntriesStatus::Unknown(reason) => Some(reason.clone()),
@@ -190,8 +191,22 @@ impl IdentityMapping {
         mapping
     }
 
-    fn add_access_entries(&mut self, entries: &AccessEntries) {
-        for (_, access_entry) in entries.iter() {
+    /// Replaces or removes the access entry of a principal. The statuses stay those of the original entries.
+    pub(crate) fn set_access_entry(&mut self, principal: &str, entry: Option<&AccessEntry>) {
+        for entries in self.access_entries.values_mut() {
+            entries.retain(|mapped| mapped.entry_ref.principal != principal);
+        }
+        self.access_entries.retain(|_, entries| !entries.is_empty());
+        self.add_access_entries(entry);
+    }
+
+    /// Authenticates a subject.
+    pub(crate) fn authenticate(&self, query: &SubjectQuery) -> Authentication {
+        Authentication::for_query(query, self)
+    }
+
+    fn add_access_entries<'e>(&mut self, entries: impl IntoIterator<Item = &'e AccessEntry>) {
+        for access_entry in entries {
             let arn = access_entry.principal();
             let principal = match arn.split_once(":user/") {
                 Some(_) => EntryPrincipal::User(arn.to_owned()),

@@ -63,6 +63,7 @@ pub(crate) use escalation::{
 };
 pub(crate) use full_access::{FullAccessGrant, full_access_grants};
 pub(crate) use grant_index::{BindingId, SubjectId};
+pub(crate) use grant_scope::KnownNamespaces;
 pub(crate) use iam_identity::IamIdentity;
 pub(crate) use identity::{
     AUTHENTICATED, Authentication, DenialReason, Identity, MASTERS, SERVICE_ACCOUNTS, SubjectQuery, SubjectQueryError,

@@ -15,7 +15,9 @@ impl<'s> AccessView<'s> {
         let Some(effective) = self.grants.role_by_key(role) else {
             return false;
         };
-        let scope = binding.namespace().map_or_else(StringSet::all, |namespace| StringSet::only([namespace]));
+        let scopes = self.grants.scopes_of_binding(binding);
+        let is_cluster_wide = scopes.contains(&None);
+        let scope = if is_cluster_wide { StringSet::all() } else { StringSet::only(scopes.into_iter().flatten()) };
         let sets: Vec<&RequestSet<'s>> = sets.iter().collect();
         let mut rules = effective.sourced_rules();
         rules.all(|sourced| {

@@ -12,6 +12,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use thiserror::Error;
 
+use super::entry_errors::{EntryError, printable_code};
 use crate::access::IamIdentity;
 use crate::diagnostic::{Diagnostic, InternalError};
 use crate::render::plan_facts::shell_word;
@@ -19,8 +20,6 @@ use crate::transport::describe_connection_error;
 
 /// The offset of the clock from which it explains a refused signature. STS and EKS accept 5 to 15 minutes.
 const MAX_CLOCK_OFFSET: i64 = 240;
-/// The longest code of an error that is printed.
-const MAX_CODE: usize = 80;
 
 /// Why a call to AWS failed, or why there is nothing to call it with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -89,6 +88,8 @@ pub(crate) enum AwsError {
     TokenTooLong { length: usize },
     #[error("STS has no such endpoint in the region {region}")]
     NoTokenEndpoint { region: String },
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     #[error(transparent)]
     Internal(#[from] InternalError),
 }
@@ -164,6 +165,7 @@ impl AwsError {
             Self::ClockOff { .. } => {
                 "AWS accepts a request or a token for a few minutes from the time that is written in it".to_owned()
             }
+            Self::Entry(error) => return error.because(),
             _ => return None,
         })
     }
@@ -238,12 +240,22 @@ impl AwsError {
                 "check the region, AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT".to_owned()
             }
             Self::InvalidName { .. } => "correct the policy, the saved plan or the backup".to_owned(),
+            Self::Entry(error) => error.help(),
             Self::InvalidCluster { .. }
             | Self::TimedOut { .. }
             | Self::Refused { .. }
             | Self::InvalidResponse { .. }
             | Self::Internal(_) => return None,
         })
+    }
+
+    /// Returns whether a write that failed with this error may have been made.
+    pub(crate) fn is_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::InvalidResponse { .. } => true,
+            Self::Refused { status, .. } => status.is_some_and(|status| status >= 500),
+            _ => false,
+        }
     }
 
     /// Returns whether the credentials are the cause, and not the network or a missing permission.
@@ -364,11 +376,7 @@ pub(super) fn classify_code(
         | "BandwidthLimitExceeded"
         | "LimitExceededException" => AwsError::Throttled { action },
         _ if status == Some(429) => AwsError::Throttled { action },
-        code => {
-            let is_code = (1..=MAX_CODE).contains(&code.len())
-                && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-            AwsError::Refused { action, code: is_code.then(|| code.to_owned()), status }
-        }
+        code => AwsError::Refused { action, code: printable_code(code), status },
     }
 }
 

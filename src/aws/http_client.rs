@@ -161,7 +161,8 @@ async fn send(
         .map_err(|error| ConnectorError::other(error.into(), None))
 }
 
-/// The SDK repeats a request after both. That is safe: the calls only read, or obtain credentials.
+/// The SDK repeats a request after both. That is safe: the calls read, obtain credentials, or have the same effect when they
+/// are made again.
 fn connector_error(error: kube::Error) -> ConnectorError {
     if connection_timed_out(&error) { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
 }

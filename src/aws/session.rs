@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
@@ -156,6 +156,14 @@ impl AwsSession {
     pub(super) async fn eks_client(&self) -> Result<aws_sdk_eks::Client, AwsError> {
         self.credentials().await?;
         Ok(aws_sdk_eks::Client::new(&self.config))
+    }
+
+    /// Returns a client of EKS for many calls, which repeats a call that was throttled after this delay at first.
+    pub(super) async fn eks_client_with_backoff(&self, first: Duration) -> Result<aws_sdk_eks::Client, AwsError> {
+        self.credentials().await?;
+        let retries = self.config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        let config = aws_sdk_eks::config::Builder::from(&self.config).retry_config(retries.with_initial_backoff(first));
+        Ok(aws_sdk_eks::Client::from_conf(config.build()))
     }
 
     /// Returns the identity of the credentials.

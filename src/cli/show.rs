@@ -165,7 +165,7 @@ fn show_plan(args: &ShowArgs, text: &str, env: &mut Env) -> Result<Exit, Command
 
 /// Returns what EKS said about the cluster of a snapshot.
 fn eks_lines(facts: &EksFacts) -> Vec<String> {
-    let EksFacts { arn, version, auth_mode, node_roles } = facts;
+    let EksFacts { arn, version, auth_mode, node_roles, unknown_access_entries: _ } = facts;
     let known = [
         arn.known().map(|arn| format!("EKS cluster {arn}")),
         version.known().map(|version| format!("Kubernetes {version}")),

@@ -36,14 +36,20 @@ pub(crate) async fn run(args: &SnapshotArgs, env: &mut Env) -> Result<Exit, Comm
     };
     let reading = async {
         let connected = target.connect().await?;
-        let (objects, facts) =
-            futures::future::join(connected.cluster.export_objects(), read_eks_facts(&connected)).await;
-        Ok((connected, objects?, facts))
+        let (objects, facts, entries) = futures::future::join3(
+            connected.cluster.export_objects(),
+            read_eks_facts(&connected),
+            connected.cluster.export_access_entries(),
+        )
+        .await;
+        Ok((connected, objects?, facts, entries?))
     };
-    let (connected, mut objects, facts) = target.within_timeout(reading).await?;
+    let (connected, mut objects, facts, entries) = target.within_timeout(reading).await?;
+    objects.extend(entries.documents);
     let is_discovery = |object: &Value| object.get("kind").is_some_and(|kind| *kind == DISCOVERY_KIND);
     let count = objects.iter().filter(|object| !is_discovery(object) && !is_own_document(object)).count();
-    if let Some(facts) = facts {
+    if let Some(mut facts) = facts {
+        facts.unknown_access_entries = entries.unknown;
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (field, reason) in facts.unknown() {
             reasons.entry(reason).or_default().push(field);

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::eks_entries::ExportedEntries;
 use super::eks_facts::EksFacts;
 use super::live::LiveCluster;
 use super::snapshot::SnapshotCluster;
@@ -14,6 +15,7 @@ use crate::guard::NodeSample;
 use crate::names::ObjectKey;
 use crate::plan::AccessProbe;
 use crate::state::State;
+use crate::state::auth_mode::ClusterAuthMode;
 use crate::state::write::{ResolvedPrecondition, WriteRequest};
 
 /// A live cluster or a snapshot.
@@ -34,6 +36,25 @@ impl AnyCluster {
         match self {
             Self::Live(_) => None,
             Self::Snapshot(cluster) => cluster.eks_facts(),
+        }
+    }
+
+    /// Returns the access entries as documents of a snapshot. Those of a snapshot are among its objects.
+    pub(crate) async fn export_access_entries(&self) -> Result<ExportedEntries, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.export_access_entries().await,
+            Self::Snapshot(_) => Ok(ExportedEntries::default()),
+        }
+    }
+
+    /// Changes the authentication mode, and waits until EKS has made the change. It cannot be changed back.
+    ///
+    /// # Errors
+    /// If EKS does not allow the change, or the change fails.
+    pub(crate) async fn change_auth_mode(&self, mode: &ClusterAuthMode) -> Result<(), ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.change_auth_mode(mode).await,
+            Self::Snapshot(cluster) => cluster.change_auth_mode(mode),
         }
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::api_client::ApiClient;
 use super::credentials::CredentialSource;
 use super::eks::{EksTokenSource, describe_and_configure, load_session};
+use super::eks_entries::EksStore;
 use super::kubeconfig::{ContextSelector, KubeconfigSource, load_context};
 use super::live::LiveCluster;
 use super::settings::ConnectionSettings;
 use super::token_command::parse_token_command;
 use super::{ClusterError, ServerOrigin};
 use crate::aws::EksCluster;
-use crate::state::auth_mode::ObservedAuthMode;
 
 /// A connection to a live cluster.
 pub(crate) struct LiveConnection {
@@ -46,7 +46,7 @@ pub(crate) async fn connect(
             let credentials = CredentialSource::Eks(tokens.clone());
             let client = ApiClient::new(config, credentials, origin, settings.clone()).await?;
             return Ok(LiveConnection {
-                cluster: LiveCluster::new(client, ObservedAuthMode::Known(eks.auth_mode.clone())),
+                cluster: LiveCluster::new(client, Some(EksStore::new(tokens.clone(), settings.clone(), Some(&eks))?)),
                 description: resolved.describe(),
                 selector: ContextSelector::Eks(resolved),
                 namespace,
@@ -71,8 +71,9 @@ pub(crate) async fn connect(
     let credentials = tokens.clone().map_or(CredentialSource::Kubeconfig, CredentialSource::Eks);
     let namespace = config.default_namespace.clone();
     let client = ApiClient::new(config, credentials, ServerOrigin::Kubeconfig, settings.clone()).await?;
+    let store = tokens.clone().map(|tokens| EksStore::new(tokens, settings.clone(), None)).transpose()?;
     Ok(LiveConnection {
-        cluster: LiveCluster::new(client, ObservedAuthMode::NotAsked),
+        cluster: LiveCluster::new(client, store),
         selector: selector.clone(),
         description: format!("context {context}"),
         namespace,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use kube::Config;
@@ -13,7 +14,8 @@ use super::ClusterError;
 use super::kubeconfig::{EksTarget, context_config};
 use super::settings::ConnectionSettings;
 use crate::aws::{
-    AwsCallContext, AwsCallLog, AwsError, AwsSession, AwsSettings, EksCluster, StsIdentity, read_node_roles,
+    AccessEntryApi, AwsCallContext, AwsCallLog, AwsError, AwsSession, AwsSettings, EksCluster, StsIdentity,
+    read_node_roles,
 };
 use crate::diagnostic::InternalError;
 use crate::guard::NodeRoleUse;
@@ -58,6 +60,20 @@ impl EksTokenSource {
         }
         let problem = "its endpoint is not the server of the kubeconfig";
         Err(AwsError::InvalidCluster { name: self.token_id.clone(), problem })
+    }
+
+    /// Describes a cluster of this account by its name.
+    pub(super) async fn describe_cluster_named(&self, name: &str) -> Result<EksCluster, AwsError> {
+        self.session.describe_cluster(name, None).await
+    }
+
+    /// Returns the access entries of a cluster of this account. Calls are repeated for at most `patience`.
+    pub(super) async fn access_entry_api(
+        &self,
+        cluster: &str,
+        patience: Duration,
+    ) -> Result<AccessEntryApi<'_>, AwsError> {
+        AccessEntryApi::new(&self.session, cluster, patience).await
     }
 
     /// Returns the roles that EKS uses for the nodes of the cluster.

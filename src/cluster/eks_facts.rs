@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::access::IamIdentity;
 use crate::aws::is_version;
 use crate::guard::{NodeRoleUse, Observed};
-use crate::names::eks_cluster_in_arn;
+use crate::names::{ObjectKind, eks_cluster_in_arn};
 use crate::report::BackupDocument;
+use crate::state::access_entry::AccessEntriesStatus;
 use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 
 const KIND: &str = "EksCluster";
@@ -24,6 +25,8 @@ const ARN: &str = "arn";
 const KUBERNETES_VERSION: &str = "version";
 const AUTH_MODE: &str = "authentication-mode";
 const NODE_ROLES: &str = "node-roles";
+/// Only in `unknown`: the entries that are known are documents of their own.
+const ACCESS_ENTRIES: &str = "access-entries";
 const UNKNOWN: &str = "unknown";
 
 /// The keys of a node role that say what it is used for.
@@ -40,11 +43,15 @@ pub(crate) struct EksFacts {
     pub(crate) auth_mode: Observed<ClusterAuthMode>,
     /// The ARN of each role that EKS uses for nodes, as EKS writes it.
     pub(crate) node_roles: Observed<Vec<(String, NodeRoleUse)>>,
+    /// Why the access entries are not known. `None` if they are documents of the snapshot, or the cluster has none.
+    pub(crate) unknown_access_entries: Option<String>,
 }
 
-/// Returns whether a document of a snapshot is one of rolecall itself, such as [`EksFacts`], and not a Kubernetes object.
+/// Returns whether a document of a snapshot is one of rolecall itself, such as [`EksFacts`], and not an object.
 pub(crate) fn is_own_document(value: &Value) -> bool {
-    value.get("apiVersion").and_then(Value::as_str).is_some_and(|version| version.starts_with(VERSION_PREFIX))
+    let is_entry = value.get("kind").and_then(Value::as_str) == Some(ObjectKind::AccessEntry.as_str());
+    !is_entry
+        && value.get("apiVersion").and_then(Value::as_str).is_some_and(|version| version.starts_with(VERSION_PREFIX))
 }
 
 impl EksFacts {
@@ -61,6 +68,7 @@ impl EksFacts {
             }
             (Some(KIND), None) => Err(format!("apiVersion: expected `{VERSION}` for {KIND}")),
             (Some(BackupDocument::KIND), _) => Ok(None),
+            (Some(kind), Some(VERSION)) if kind == ObjectKind::AccessEntry.as_str() => Ok(None),
             (Some(kind), Some(version)) if version.starts_with(VERSION_PREFIX) => {
                 Err(format!("{kind} of {version} is of a newer rolecall: this one reads {KIND} of {VERSION}"))
             }
@@ -87,12 +95,13 @@ impl EksFacts {
                 "a list with `role`, an ARN, and `node-group`, `fargate-profile` or `auto-mode: true`",
                 |value| value.as_array()?.iter().map(parse_node_role).collect(),
             )?,
+            unknown_access_entries: unknown.get(ACCESS_ENTRIES).map(|reason| (*reason).to_owned()),
         })
     }
 
     /// Returns the document.
     pub(crate) fn to_document(&self) -> Value {
-        let Self { arn, version, auth_mode, node_roles } = self;
+        let Self { arn, version, auth_mode, node_roles, unknown_access_entries: _ } = self;
         let mut fields = Map::from_iter([("apiVersion".to_owned(), json!(VERSION)), ("kind".to_owned(), json!(KIND))]);
         let node_role = |(role, used_by): &(String, NodeRoleUse)| match used_by {
             NodeRoleUse::NodeGroup(name) => json!({ "role": role, NODE_GROUP: name }),
@@ -116,14 +125,24 @@ impl EksFacts {
 
     /// Returns the fields of the facts that EKS did not say, and why.
     pub(crate) fn unknown(&self) -> Vec<(&'static str, &str)> {
-        let Self { arn, version, auth_mode, node_roles } = self;
+        let Self { arn, version, auth_mode, node_roles, unknown_access_entries } = self;
         let reasons = [
             (ARN, arn.unknown_reason()),
             (KUBERNETES_VERSION, version.unknown_reason()),
             (AUTH_MODE, auth_mode.unknown_reason()),
             (NODE_ROLES, node_roles.unknown_reason()),
+            (ACCESS_ENTRIES, unknown_access_entries.as_deref()),
         ];
         reasons.into_iter().filter_map(|(field, reason)| Some((field, reason?))).collect()
+    }
+
+    /// Returns the status of the access entries of a snapshot that has no document of one.
+    pub(crate) fn access_entries_status(&self) -> AccessEntriesStatus {
+        match &self.unknown_access_entries {
+            Some(reason) => AccessEntriesStatus::Unknown(format!("the snapshot does not have them: {reason}")),
+            None if self.auth_mode.known().is_some() => AccessEntriesStatus::Known,
+            None => AccessEntriesStatus::NotAsked,
+        }
     }
 
     pub(crate) fn observed_auth_mode(&self) -> ObservedAuthMode {
@@ -164,7 +183,7 @@ impl FactReader<'_> {
 fn parse_unknown(value: Option<&Value>) -> Result<BTreeMap<&str, &str>, String> {
     let parse = |item| {
         let [field, reason] = text_fields(item, ["field", "reason"])?;
-        [ARN, KUBERNETES_VERSION, AUTH_MODE, NODE_ROLES].contains(&field).then_some((field, reason))
+        [ARN, KUBERNETES_VERSION, AUTH_MODE, NODE_ROLES, ACCESS_ENTRIES].contains(&field).then_some((field, reason))
     };
     let mut unknown = BTreeMap::new();
     let is_valid = match value {
@@ -252,6 +271,16 @@ node-roles:
     }
 
     #[test]
+    fn access_entries_can_be_unknown() {
+        let text = format!("{DOCUMENT}unknown:\n- field: access-entries\n  reason: denied\n");
+        let facts = read(&text).unwrap().unwrap();
+        assert_eq!(yaml::to_yaml(&facts.to_document()), text);
+        let reason = "the snapshot does not have them: denied".to_owned();
+        assert_eq!(facts.access_entries_status(), AccessEntriesStatus::Unknown(reason));
+        assert_eq!(read(DOCUMENT).unwrap().unwrap().access_entries_status(), AccessEntriesStatus::Known);
+    }
+
+    #[test]
     fn fact_without_a_value_and_a_reason_is_an_error() {
         for field in ["arn", "version", "authentication-mode"] {
             let without: String =
@@ -283,8 +312,8 @@ node-roles:
             "EksCluster of rolecall/v2 is of a newer rolecall: this one reads EksCluster of rolecall/v1"
         );
         assert_eq!(
-            with("EksCluster", "AccessEntry"),
-            "AccessEntry of rolecall/v1 is of a newer rolecall: this one reads EksCluster of rolecall/v1"
+            with("EksCluster", "NewKind"),
+            "NewKind of rolecall/v1 is of a newer rolecall: this one reads EksCluster of rolecall/v1"
         );
         assert_eq!(with("apiVersion: rolecall/v1\n", ""), "apiVersion: expected `rolecall/v1` for EksCluster");
     }
@@ -300,5 +329,6 @@ node-roles:
     fn object_of_another_api_is_not_a_document_of_rolecall() {
         assert!(read(&DOCUMENT.replace("rolecall/v1", "example.com/v1")).unwrap().is_none());
         assert!(read("apiVersion: rolecall/v4\nkind: Backup\n").unwrap().is_none());
+        assert!(read("apiVersion: rolecall/v1\nkind: AccessEntry\n").unwrap().is_none());
     }
 }

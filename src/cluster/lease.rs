@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::ClusterError;
 use super::api_client::{ApiClient, ApiRequest, ApiResponse};
-use super::live::{PATH_SEGMENT, response_error};
+use super::live::response_error;
+use super::object_path::PATH_SEGMENT;
 use crate::state::object_meta::FIELD_MANAGER;
 use crate::state::write::{ObjectVersion, ResolvedPrecondition, WriteRequest};
 

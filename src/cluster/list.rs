@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::ClusterError;
 use super::api_client::{Accepted, ApiClient, ApiRequest, ApiResponse, CONTENT_TYPE_JSON, check_kind, invalid};
 use super::connection_log::ConnectionEvent;
-use super::live::collection_path;
+use super::object_path::collection_path;
 use super::protobuf::{self, ProtobufObject};
 use super::response_body::ResponseSize;
 use super::safe_errors::describe_json_error;

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::api_client::{ApiClient, ApiRequest, ApiResponse, invalid};
 use super::discovery::read_resources;
+use super::eks_entries::{EksObservation, EksStore, ExportedEntries};
 use super::list::{ListBudget, list_all, to_snapshot_object};
+use super::object_path::{PATH_SEGMENT, collection_path, escape_field_value, method_and_path, object_path};
 use super::review::CredentialFreshness;
 use super::safe_errors::describe_object_error;
 use super::{
@@ -22,16 +24,14 @@ use crate::guard::NodeSample;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::AccessProbe;
 use crate::state::State;
-use crate::state::auth_mode::ObservedAuthMode;
+use crate::state::auth_mode::ClusterAuthMode;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, RawBinding, RawNamespace, RawRole, Role};
-use crate::state::object_meta::{FIELD_MANAGER, ObjectMeta};
+use crate::state::object_meta::ObjectMeta;
 use crate::state::write::{
     ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, apply_merge_patch, prune_empty,
 };
 
-/// The characters that are encoded in a path segment. Names of RBAC objects may contain spaces, colons and others.
-pub(super) const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How many times a write is tried if it is forbidden. The informers of the RBAC authorizer see a permission that this
 /// apply has just granted to the caller only after a delay.
 const MAX_FORBIDDEN_TRIES: u32 = 3;
@@ -44,35 +44,33 @@ const NAMESPACE_TERMINATING: &str = "because it is being terminated";
 /// A running cluster.
 pub(crate) struct LiveCluster {
     pub(super) client: Arc<ApiClient>,
-    auth_mode: ObservedAuthMode,
-}
-
-/// Returns the path of the objects of a kind, in one namespace or in all.
-pub(super) fn collection_path(kind: ObjectKind, namespace: Option<&str>) -> String {
-    let root = match kind {
-        ObjectKind::Namespace | ObjectKind::ConfigMap => "/api/v1",
-        ObjectKind::ClusterRole | ObjectKind::Role | ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => {
-            "/apis/rbac.authorization.k8s.io/v1"
-        }
-        // The API server does not have them.
-        ObjectKind::AccessEntry | ObjectKind::AccessPolicy | ObjectKind::AccessPolicyAssociation => "/apis/eks",
-    };
-    match namespace {
-        Some(namespace) => {
-            format!("{root}/namespaces/{}/{}", utf8_percent_encode(namespace, PATH_SEGMENT), kind.resource())
-        }
-        None => format!("{root}/{}", kind.resource()),
-    }
-}
-
-pub(super) fn object_path(key: &ObjectKey) -> String {
-    format!("{}/{}", collection_path(key.kind(), key.namespace()), utf8_percent_encode(key.name(), PATH_SEGMENT))
+    /// What EKS keeps. `None` for a cluster that is not known to be one of EKS.
+    eks: Option<Arc<EksStore>>,
 }
 
 impl LiveCluster {
-    /// `auth_mode` is what EKS said about the cluster.
-    pub(crate) fn new(client: ApiClient, auth_mode: ObservedAuthMode) -> Self {
-        Self { client: Arc::new(client), auth_mode }
+    pub(super) fn new(client: ApiClient, eks: Option<EksStore>) -> Self {
+        Self { client: Arc::new(client), eks: eks.map(Arc::new) }
+    }
+
+    /// # Errors
+    /// If the cluster is not known to be one of EKS: only such a cluster has access entries.
+    fn eks(&self) -> Result<&EksStore, ClusterError> {
+        let eks = self.eks.as_deref();
+        eks.ok_or_else(|| InternalError::new("an access entry of a cluster that is not of EKS").into())
+    }
+
+    /// Returns the access entries as documents of a snapshot.
+    pub(super) async fn export_access_entries(&self) -> Result<ExportedEntries, ClusterError> {
+        match &self.eks {
+            Some(eks) => eks.export().await,
+            None => Ok(ExportedEntries::default()),
+        }
+    }
+
+    /// Changes the authentication mode of the cluster.
+    pub(super) async fn change_auth_mode(&self, mode: &ClusterAuthMode) -> Result<(), ClusterError> {
+        self.eks()?.change_auth_mode(mode).await
     }
 
     pub(crate) fn lease_client(&self, namespace: &str) -> LeaseClient {
@@ -162,12 +160,6 @@ impl LiveCluster {
     }
 }
 
-/// Escapes the characters that separate the parts of a field selector (apimachinery, pkg/fields/selector.go,
-/// `EscapeValue`).
-fn escape_field_value(value: &str) -> String {
-    value.chars().flat_map(|c| matches!(c, '\\' | ',' | '=').then_some('\\').into_iter().chain([c])).collect()
-}
-
 /// Returns the version of an object in a response. A later write to the object relies on it.
 fn stored_version(object: &Value, operation: &str) -> Result<ObjectVersion, ClusterError> {
     ObjectVersion::from_object(object).ok_or_else(|| ClusterError::InvalidResponse {
@@ -193,16 +185,6 @@ fn require_version(key: &ObjectKey, meta: &ObjectMeta) -> Result<(), ClusterErro
     }
     let why = format!("{key} has no `metadata.resourceVersion`");
     Err(ClusterError::InvalidResponse { what: format!("list {}", key.kind().resource()), why })
-}
-
-/// Returns the HTTP method, and the path with its query, of a write.
-fn method_and_path(key: &ObjectKey, write: &WriteRequest) -> (&'static str, String) {
-    let query = format!("fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
-    match write {
-        WriteRequest::Create(_) => ("POST", format!("{}?{query}", collection_path(key.kind(), key.namespace()))),
-        WriteRequest::Patch(_) => ("PATCH", format!("{}?{query}", object_path(key))),
-        WriteRequest::Delete => ("DELETE", object_path(key)),
-    }
 }
 
 /// Returns the name of the namespace in `unable to create new content in namespace NAME because it is being
@@ -256,8 +238,14 @@ impl ReadCluster for LiveCluster {
         let aws_auth = spawn_reader(Self::read_aws_auth(self.client.clone()));
         let client = self.client.clone();
         let resources = spawn_reader(async move { read_resources(&client).await });
-        let auth_mode = self.auth_mode.clone();
-        let mut state = State { auth_mode, aws_auth: aws_auth.await?, ..State::default() };
+        let eks = self.eks.clone();
+        let eks = spawn_reader(async move {
+            match eks {
+                Some(eks) => eks.observe().await,
+                None => Ok(EksObservation::default()),
+            }
+        });
+        let mut state = State { aws_auth: aws_auth.await?, ..State::default() };
         state.resources = resources.await?;
         for (name, meta) in namespaces.await? {
             if name == "kube-system" {
@@ -275,6 +263,9 @@ impl ReadCluster for LiveCluster {
         if state.roles.len() + state.bindings.len() != role_count + binding_count {
             return Err(invalid("list roles and bindings", &"an object is listed twice"));
         }
+        let EksObservation { auth_mode, status, entries } = eks.await?;
+        (state.auth_mode, state.access_entries.status) = (auth_mode, status);
+        entries.into_iter().for_each(|entry| state.insert_access_entry(entry));
         Ok(state)
     }
 
@@ -373,6 +364,9 @@ impl WriteCluster for LiveCluster {
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<WriteOutcome, ClusterError> {
+        if key.kind() == ObjectKind::AccessEntry {
+            return self.eks()?.write(key, write, expected).await;
+        }
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
         let body = write.body(expected)?;
         let request = ApiRequest { method, path: &path, body: Some(&body), operation: format!("{verb} {key}") };
@@ -424,6 +418,9 @@ impl WriteCluster for LiveCluster {
         write: &WriteRequest,
         expected: &ResolvedPrecondition,
     ) -> Result<(), ClusterError> {
+        if key.kind() == ObjectKind::AccessEntry {
+            return self.eks()?.dry_run(key, write, expected).await;
+        }
         let ((method, path), verb) = (method_and_path(key, write), write.verb());
         let path = format!("{path}{}dryRun=All", if path.contains('?') { '&' } else { '?' });
         let mut body = write.body(expected)?;
@@ -446,6 +443,9 @@ impl WriteCluster for LiveCluster {
     }
 
     async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
+        if key.kind() == ObjectKind::AccessEntry {
+            return Ok(self.eks()?.read(key.name()).await?.map(|entry| entry.to_json()));
+        }
         Ok(self.get(key).await?.map(|object| to_snapshot_object(key.kind(), object)))
     }
 

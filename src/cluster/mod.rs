@@ -10,6 +10,7 @@ pub(crate) mod connection_log;
 mod credentials;
 mod discovery;
 pub(crate) mod eks;
+mod eks_entries;
 pub(crate) mod eks_facts;
 mod exec_plugin;
 mod files;
@@ -21,6 +22,7 @@ mod kubeconfig_fields;
 mod lease;
 mod list;
 pub(crate) mod live;
+mod object_path;
 mod prompt_turn;
 mod protobuf;
 mod response_body;
@@ -31,6 +33,7 @@ pub(crate) mod settings;
 pub(crate) mod snapshot;
 mod snapshot_facts;
 mod snapshot_file;
+mod snapshot_write;
 #[cfg(test)]
 mod tests;
 mod token_command;
@@ -341,6 +344,7 @@ impl ClusterError {
             | Self::ResponseTooLong { .. }
             | Self::UnexpectedStatus { status: 500..=599, .. } => true,
             Self::TimedOut { sent, .. } => *sent,
+            Self::Aws(error) => error.is_outcome_unknown(),
             _ => false,
         }
     }

@@ -7,26 +7,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::eks_facts::EksFacts;
 use super::snapshot_facts::SnapshotFacts;
 use super::snapshot_file::{SnapshotDocument, SnapshotFile, byte_count, list_item_offset, read_up_to, with_kind};
-use super::{
-    AccessReviewStatus, CallerCheck, ClusterError, CredentialFreshness, ReadCluster, UserInfo, WriteCluster,
-    WriteOutcome, review, terminating_outcome,
-};
-use crate::access::Request;
+use super::{ClusterError, ReadCluster, UserInfo};
 use crate::api_resources::DISCOVERY_KIND;
-use crate::diagnostic::{InternalError, escape_text};
-use crate::files::{ContainmentError, contained_file, replace_input};
+use crate::diagnostic::escape_text;
+use crate::files::{ContainmentError, contained_file};
 use crate::names::{ObjectKey, ObjectKind};
-use crate::plan::AccessProbe;
 use crate::state::State;
+use crate::state::access_entry::{AccessEntriesStatus, AccessEntry};
 use crate::state::object::ObjectError;
 use crate::state::validate::{parse_object_key, validation_error};
-use crate::state::write::{AcceptedWrite, ObjectVersion, ResolvedPrecondition, WriteError, WriteRequest, accept};
+use crate::state::write::ObjectVersion;
 use crate::yaml;
 
 /// The path that means stdin.
@@ -61,27 +57,27 @@ pub(crate) struct SnapshotCluster {
     taken_at: Option<String>,
 }
 
-struct SnapshotContent {
-    files: Vec<SnapshotFile>,
+pub(super) struct SnapshotContent {
+    pub(super) files: Vec<SnapshotFile>,
     shows_excerpts: bool,
-    objects: BTreeMap<ObjectKey, StoredObject>,
-    latest_version: u64,
-    has_versions: bool,
-    facts: Box<SnapshotFacts>,
+    pub(super) objects: BTreeMap<ObjectKey, StoredObject>,
+    pub(super) latest_version: u64,
+    pub(super) has_versions: bool,
+    pub(super) facts: Box<SnapshotFacts>,
 }
 
 /// Where an object is in the files.
 #[derive(Debug, Clone, Copy)]
-enum ObjectLocation {
+pub(super) enum ObjectLocation {
     Document { file: usize, document: usize },
     ListItem { file: usize, document: usize, item: usize },
     Appended(usize),
 }
 
 /// An object and its location.
-struct StoredObject {
-    value: Value,
-    location: ObjectLocation,
+pub(super) struct StoredObject {
+    pub(super) value: Value,
+    pub(super) location: ObjectLocation,
 }
 
 impl SnapshotCluster {
@@ -134,7 +130,7 @@ impl SnapshotCluster {
         Ok(Self { content: Mutex::new(content), taken_at })
     }
 
-    fn content(&self) -> MutexGuard<'_, SnapshotContent> {
+    pub(super) fn content(&self) -> MutexGuard<'_, SnapshotContent> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -167,7 +163,7 @@ fn too_long(path: &Path, named_by: &SnapshotNamedBy) -> ClusterError {
     }
 }
 
-fn read_error(path: &Path, error: &std::io::Error) -> ClusterError {
+pub(super) fn read_error(path: &Path, error: &std::io::Error) -> ClusterError {
     let why = match error.kind() {
         std::io::ErrorKind::NotFound => "the file does not exist".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -264,7 +260,7 @@ impl SnapshotContent {
 
     /// Adds an object of the access configuration. Objects of other kinds stay in the file and are ignored.
     fn add_object(&mut self, value: Value, location: ObjectLocation) -> Result<(), String> {
-        if self.facts.add(&value)? {
+        if self.facts.add(&value, location)? {
             return Ok(());
         }
         let Some(key) = parse_object_key(&value)? else {
@@ -274,7 +270,8 @@ impl SnapshotContent {
             return Ok(());
         }
         if let Some(why) = validation_error(&key, &value) {
-            return Err(format!("the API server would reject {key}: {why}"));
+            let server = if key.kind() == ObjectKind::AccessEntry { "EKS" } else { "the API server" };
+            return Err(format!("{server} would reject {key}: {why}"));
         }
         put_with_version(&key, &value, &mut State::default()).map_err(|error| format!("{key}: {error}"))?;
         if self.objects.contains_key(&key) {
@@ -283,44 +280,16 @@ impl SnapshotContent {
         self.objects.insert(key, StoredObject { value, location });
         Ok(())
     }
-
-    /// Returns whether a namespace exists. If the snapshot has no Namespace objects, those of its other objects exist.
-    fn has_namespace(&self, name: &str) -> bool {
-        let has_namespaces = self.objects.keys().any(|key| key.kind() == ObjectKind::Namespace);
-        self.objects.keys().any(|key| match key.kind() {
-            ObjectKind::Namespace => key.name() == name,
-            _ => !has_namespaces && key.namespace() == Some(name),
-        }) || name == "kube-system"
-    }
-
-    fn is_terminating(&self, namespace: &str) -> bool {
-        let key = ObjectKey::new(ObjectKind::Namespace, None, namespace);
-        let stored = key.and_then(|key| self.objects.get(&key));
-        stored.is_some_and(|stored| stored.value.pointer("/metadata/deletionTimestamp").is_some())
-    }
-
-    /// Returns the result that the API server would have for a write.
-    fn evaluate_write(
-        &self,
-        key: &ObjectKey,
-        write: &WriteRequest,
-        expected: &ResolvedPrecondition,
-    ) -> Result<AcceptedWrite, ClusterError> {
-        let rejected = |refusal: WriteError| ClusterError::Rejected { object: key.to_string(), refusal };
-        if let (WriteRequest::Create(_), Some(namespace)) = (write, key.namespace())
-            && self.is_terminating(namespace)
-        {
-            return Err(rejected(WriteError::NamespaceTerminating(namespace.to_owned())));
-        }
-        let namespace_exists = key.namespace().is_none_or(|name| self.has_namespace(name));
-        let stored = self.objects.get(key).map(|stored| (&stored.value, version_or_digest(&stored.value)));
-        let existing = stored.as_ref().map(|(value, version)| (*value, version));
-        accept(key, existing, namespace_exists, write, expected).map_err(rejected)
-    }
 }
 
-/// Returns the resourceVersion, or a digest of the content if the object has none, as in a handwritten snapshot.
-fn version_or_digest(value: &Value) -> ObjectVersion {
+/// Returns the resourceVersion, or a digest of the content if the object has none, as in a handwritten snapshot. An access
+/// entry never has one.
+pub(super) fn version_or_digest(value: &Value) -> ObjectVersion {
+    if value.get("kind").and_then(Value::as_str) == Some(ObjectKind::AccessEntry.as_str())
+        && let Ok(version) = AccessEntry::version(value)
+    {
+        return version;
+    }
     ObjectVersion::from_object(value).unwrap_or_else(|| {
         let hash = Sha256::digest(value.to_string());
         ObjectVersion {
@@ -343,7 +312,14 @@ impl ReadCluster for SnapshotCluster {
     async fn read_state(&self) -> Result<State, ClusterError> {
         let content = self.content();
         let auth_mode = content.facts.eks().map(EksFacts::observed_auth_mode).unwrap_or_default();
+        let has_entries = content.objects.keys().any(|key| key.kind() == ObjectKind::AccessEntry);
+        let status = match content.facts.eks() {
+            _ if has_entries => AccessEntriesStatus::Known,
+            Some(facts) => facts.access_entries_status(),
+            None => AccessEntriesStatus::NotAsked,
+        };
         let mut state = State { auth_mode, resources: content.facts.resources(), ..State::default() };
+        state.access_entries.status = status;
         for (key, stored) in &content.objects {
             put_with_version(key, &stored.value, &mut state)
                 .map_err(|error| ClusterError::InvalidResponse { what: key.to_string(), why: error.to_string() })?;
@@ -366,135 +342,4 @@ impl ReadCluster for SnapshotCluster {
     async fn whoami(&self) -> Result<Option<UserInfo>, ClusterError> {
         Ok(None)
     }
-}
-
-impl WriteCluster for SnapshotCluster {
-    async fn write(
-        &self,
-        key: &ObjectKey,
-        write: &WriteRequest,
-        expected: &ResolvedPrecondition,
-    ) -> Result<WriteOutcome, ClusterError> {
-        let mut content = self.content();
-        match content.evaluate_write(key, write, expected)? {
-            AcceptedWrite::Unchanged => {
-                let stored = content.objects.get(key).ok_or_else(|| missing_object(key))?;
-                let terminating = terminating_outcome(&stored.value).filter(|_| *write == WriteRequest::Delete);
-                Ok(terminating.unwrap_or_else(|| WriteOutcome::Unchanged(version_or_digest(&stored.value))))
-            }
-            AcceptedWrite::Deleted => {
-                let stored = content.objects.remove(key).ok_or_else(|| missing_object(key))?;
-                content.replace_content(stored.location, None)?;
-                Ok(WriteOutcome::Deleted)
-            }
-            AcceptedWrite::Stored(mut value) => {
-                content.latest_version += 1;
-                if content.has_versions {
-                    let version = content.latest_version.to_string();
-                    crate::state::write::apply_merge_patch(
-                        &mut value,
-                        &json!({ "metadata": { "resourceVersion": version } }),
-                    );
-                }
-                let location = match content.objects.get(key).map(|stored| stored.location) {
-                    Some(location) => location,
-                    None => content.allocate_appended()?,
-                };
-                content.replace_content(location, Some(value.clone()))?;
-                let terminating = terminating_outcome(&value).filter(|_| *write == WriteRequest::Delete);
-                let version = version_or_digest(&value);
-                content.objects.insert(key.clone(), StoredObject { value, location });
-                Ok(terminating.unwrap_or(WriteOutcome::Stored(version)))
-            }
-        }
-    }
-
-    async fn dry_run(
-        &self,
-        key: &ObjectKey,
-        write: &WriteRequest,
-        expected: &ResolvedPrecondition,
-    ) -> Result<(), ClusterError> {
-        self.content().evaluate_write(key, write, expected).map(drop)
-    }
-
-    async fn read(&self, key: &ObjectKey) -> Result<Option<Value>, ClusterError> {
-        Ok(self.content().objects.get(key).map(|stored| stored.value.clone()))
-    }
-
-    async fn review_access(&self, probe: &AccessProbe) -> Result<AccessReviewStatus, ClusterError> {
-        Ok(AccessReviewStatus {
-            allowed: review::is_allowed_by_rules(&self.read_state().await?, probe),
-            allowed_by: None,
-        })
-    }
-
-    async fn check_caller(
-        &self,
-        _freshness: CredentialFreshness,
-        _requests: &[Request],
-    ) -> Result<Option<CallerCheck>, ClusterError> {
-        Ok(None)
-    }
-
-    async fn flush(&self) -> Result<(), ClusterError> {
-        let rendered = self.rendered();
-        let mut content = self.content();
-        for (file, text) in content.files.iter_mut().zip(rendered) {
-            if file.text == text {
-                continue;
-            }
-            let name = file.path.display().to_string();
-            let current = std::fs::read_to_string(&file.path).map_err(|error| read_error(&file.path, &error))?;
-            if current != file.text {
-                return Err(ClusterError::SnapshotChanged { file: name });
-            }
-            replace_input(&file.path, &text).map_err(|error| ClusterError::SnapshotNotWritten {
-                file: name,
-                why: error.to_string(),
-                help: error.help(),
-            })?;
-        }
-        Ok(())
-    }
-}
-
-impl SnapshotContent {
-    /// Returns a new location at the end of the first file.
-    fn allocate_appended(&mut self) -> Result<ObjectLocation, InternalError> {
-        let first = self.files.first_mut().ok_or_else(|| InternalError::new("a snapshot has no file"))?;
-        first.appended.push(None);
-        Ok(ObjectLocation::Appended(first.appended.len() - 1))
-    }
-
-    /// Replaces the content of an object. `None` deletes it.
-    fn replace_content(&mut self, location: ObjectLocation, value: Option<Value>) -> Result<(), InternalError> {
-        let no_object = || InternalError::new(format!("the snapshot has no object at {location:?}"));
-        let (file, document) = match location {
-            ObjectLocation::Appended(index) => {
-                let slot = self.files.first_mut().and_then(|file| file.appended.get_mut(index));
-                *slot.ok_or_else(no_object)? = value;
-                return Ok(());
-            }
-            ObjectLocation::Document { file, document } | ObjectLocation::ListItem { file, document, .. } => {
-                (file, document)
-            }
-        };
-        let document = self.files.get_mut(file).and_then(|file| file.documents.get_mut(document));
-        let document = document.ok_or_else(no_object)?;
-        document.changed = true;
-        let object = match location {
-            ObjectLocation::ListItem { item, .. } => {
-                document.value.get_mut("items").and_then(|items| items.get_mut(item)).ok_or_else(no_object)?
-            }
-            ObjectLocation::Document { .. } | ObjectLocation::Appended(_) => &mut document.value,
-        };
-        // A deleted object is null until the file is written.
-        *object = value.unwrap_or(Value::Null);
-        Ok(())
-    }
-}
-
-fn missing_object(key: &ObjectKey) -> InternalError {
-    InternalError::new(format!("{key} is written, but does not exist in the snapshot"))
 }

@@ -26,6 +26,7 @@ pub(crate) async fn read_eks_facts(connected: &ConnectedCluster) -> Option<EksFa
                 version: version.map_or_else(no_version, Observed::Known),
                 auth_mode: Observed::Known(auth_mode),
                 node_roles,
+                unknown_access_entries: None,
             }
         }
         // Its node groups are not asked for: they could be those of another cluster with the name.
@@ -34,6 +35,7 @@ pub(crate) async fn read_eks_facts(connected: &ConnectedCluster) -> Option<EksFa
             version: Observed::Unknown(unanswered(&error)),
             auth_mode: Observed::Unknown(unanswered(&error)),
             node_roles: Observed::Unknown(unanswered(&error)),
+            unknown_access_entries: None,
         },
     })
 }

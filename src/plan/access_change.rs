@@ -144,8 +144,8 @@ impl<'s> AccessComparison<'s> {
         Self {
             live,
             after,
-            live_access: AccessView::new(live, Aggregation::Reconciled),
-            after_access: AccessView::new(after, Aggregation::Reconciled),
+            live_access: AccessView::compared_with(live, after, Aggregation::Reconciled),
+            after_access: AccessView::compared_with(after, live, Aggregation::Reconciled),
         }
     }
 }

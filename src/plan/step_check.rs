@@ -77,6 +77,7 @@ mod tests {
             before_step,
             duration: std::time::Duration::from_secs(130),
             subjects: Vec::new(),
+            is_for_access_entries: false,
         };
         assert_eq!(check_waits(&[wait(1, 2)], &steps), Ok(()));
         for wrong in [wait(0, 2), wait(1, 1), wait(1, 3), wait(2, 2), wait(3, 4), wait(1, 9)] {

@@ -193,7 +193,7 @@ impl From<RequestJson> for ProbeRequest {
     }
 }
 
-/// A wait between two steps, for tokens that an API server has cached.
+/// A wait between two steps, for tokens that an API server has cached, or for access entries to take effect.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct TokenWaitJson {
@@ -206,20 +206,34 @@ pub(crate) struct TokenWaitJson {
     /// The principals whose cached tokens have their former username and groups, with which they would have too much or
     /// too little access after that step.
     pub(crate) subjects: Vec<String>,
+    /// Whether the wait is for access entries to take effect and not for cached tokens.
+    #[serde(default)]
+    pub(crate) for_access_entries: bool,
 }
 
 impl From<&TokenWait> for TokenWaitJson {
     fn from(wait: &TokenWait) -> Self {
-        let TokenWait { stage, before_step, duration, subjects } = wait;
-        let seconds = duration.as_secs();
-        Self { stage: *stage, before_step: *before_step, seconds, subjects: subjects.clone() }
+        let TokenWait { stage, before_step, duration, subjects, is_for_access_entries } = wait;
+        Self {
+            stage: *stage,
+            before_step: *before_step,
+            seconds: duration.as_secs(),
+            subjects: subjects.clone(),
+            for_access_entries: *is_for_access_entries,
+        }
     }
 }
 
 impl From<TokenWaitJson> for TokenWait {
     fn from(wait: TokenWaitJson) -> Self {
-        let TokenWaitJson { stage, before_step, seconds, subjects } = wait;
-        Self { stage, before_step, duration: Duration::from_secs(seconds), subjects }
+        let TokenWaitJson { stage, before_step, seconds, subjects, for_access_entries } = wait;
+        Self {
+            stage,
+            before_step,
+            duration: Duration::from_secs(seconds),
+            subjects,
+            is_for_access_entries: for_access_entries,
+        }
     }
 }
 

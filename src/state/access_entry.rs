@@ -135,7 +135,7 @@ impl PolicyAssociation {
         };
         Self {
             scope,
-            key: ObjectKey::cluster_scoped(ObjectKind::AccessPolicyAssociation, &format!("{policy} of {principal}")),
+            key: ObjectKey::cluster_scoped(ObjectKind::AccessPolicyAssociation, &format!("{principal} {policy}")),
             binding: Binding {
                 meta: ObjectMeta::default(),
                 role_ref: RoleRef::AccessPolicy(policy),
@@ -274,6 +274,11 @@ impl AccessEntry {
         self.policies.get(arn).map(|association| &association.scope)
     }
 
+    /// Returns the associations: the scope, the ARN of the policy, and the association as the access engine sees it.
+    pub(crate) fn associations(&self) -> impl Iterator<Item = (&AccessScope, &str, &ObjectKey, &Binding)> {
+        self.policies.iter().map(|(arn, PolicyAssociation { scope, key, binding })| (scope, arn.as_str(), key, binding))
+    }
+
     /// Returns the associations as the access engine sees them.
     pub(crate) fn association_bindings(&self) -> impl Iterator<Item = (&ObjectKey, &Binding)> {
         self.policies.values().map(|association| (&association.key, &association.binding))
@@ -321,7 +326,17 @@ impl AccessEntries {
         self.entries.remove(key)
     }
 
-    /// Returns the associations of all entries with access policies, as the access engine sees them.
+    /// Returns an association by the key by which the access engine refers to it.
+    pub(crate) fn find_association(&self, key: &ObjectKey) -> Option<&Binding> {
+        if key.kind() != ObjectKind::AccessPolicyAssociation {
+            return None;
+        }
+        let (principal, _) = key.name().rsplit_once(' ')?;
+        let entry = self.entries.get(&access_entry_key(principal))?;
+        entry.association_bindings().find(|(own, _)| *own == key).map(|(_, binding)| binding)
+    }
+
+    /// Returns the associations of all entries with access policies, in the order of their keys, as the access engine sees them.
     pub(crate) fn association_bindings(&self) -> impl Iterator<Item = (&ObjectKey, &Binding)> {
         self.entries.values().flat_map(AccessEntry::association_bindings)
     }

@@ -243,6 +243,14 @@ pub(crate) fn check_changed_entry(old: &AccessEntry, new: &AccessEntry) -> Resul
         return Err(EntryRuleError::TypeIsImmutable);
     }
     if new.username != old.username || new.groups != old.groups {
+        // EKS refuses even what it has set itself.
+        if entry_type.is_node() {
+            return Err(if new.username == old.username {
+                EntryRuleError::NodeGroups(entry_type.clone())
+            } else {
+                EntryRuleError::NodeUsername(entry_type.clone())
+            });
+        }
         // One call changes both, and always sends both.
         check_username(&new.username, entry_type)?;
         new.groups.iter().try_for_each(|group| check_group(group, entry_type))?;

@@ -31,6 +31,16 @@ impl ClusterAuthMode {
         }
     }
 
+    /// Returns whether a cluster in this mode has access entries. An unknown mode can have them.
+    pub(crate) fn has_access_entries(&self) -> bool {
+        *self != Self::ConfigMap
+    }
+
+    /// Returns whether EKS changes a cluster from this mode to the other one. It never changes one back.
+    pub(crate) fn can_change_to(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::ConfigMap, Self::ApiAndConfigMap) | (Self::ApiAndConfigMap, Self::Api))
+    }
+
     /// As the API of EKS writes it.
     pub(crate) fn as_str(&self) -> &str {
         match self {

@@ -6,6 +6,7 @@
 pub(crate) mod access_entry;
 pub(crate) mod access_entry_marks;
 pub(crate) mod access_entry_rules;
+pub(crate) mod access_entry_write;
 pub(crate) mod access_policies;
 pub(crate) mod auth_mode;
 pub(crate) mod aws_auth;

@@ -1,4 +1,4 @@
-//! Validation of objects as the API server does it, so that a snapshot rejects the same objects.
+//! Validation of objects as the API server, or EKS, does it, so that a snapshot rejects the same objects.
 //!
 //! Source: kubernetes v1.36.3 `pkg/apis/rbac/validation/validation.go`, `pkg/apis/core/validation`
 //! (`ValidateConfigMap`), apimachinery `api/validation/objectmeta.go`.
@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::access_entry_write::stored_entry_error;
 use super::rbac::RBAC_GROUP;
 use crate::names::{ObjectKey, ObjectKind, is_dns_subdomain, is_label_key, is_label_value, path_segment_error};
 
@@ -18,6 +19,9 @@ pub(crate) const MAX_ANNOTATIONS_BYTES: usize = 262_144;
 /// Returns the first error that the API server would report, in the form `field: reason`. `None` if the object is
 /// valid.
 pub(crate) fn validation_error(key: &ObjectKey, value: &Value) -> Option<String> {
+    if key.kind() == ObjectKind::AccessEntry {
+        return stored_entry_error(key.name(), value);
+    }
     metadata_error(key, value).or_else(|| match key.kind() {
         ObjectKind::ClusterRole | ObjectKind::Role => role_error(key, value),
         ObjectKind::ClusterRoleBinding | ObjectKind::RoleBinding => binding_error(key, value),

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::access_entry_write::{changed_entry, created_entry};
 use super::validate;
 use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
@@ -159,6 +160,10 @@ pub(crate) fn accept(
             if let Some(namespace) = key.namespace().filter(|_| !namespace_exists) {
                 return Err(WriteError::NamespaceNotFound(namespace.to_owned()));
             }
+            if key.kind() == ObjectKind::AccessEntry {
+                let entry = created_entry(body, None).map_err(WriteError::Invalid)?;
+                return check_valid(key, entry.to_json()).map(AcceptedWrite::Stored);
+            }
             check_valid(key, body.clone()).map(AcceptedWrite::Stored)
         }
         (WriteRequest::Patch(_) | WriteRequest::Delete, None) => Err(WriteError::NotFound),
@@ -166,6 +171,15 @@ pub(crate) fn accept(
             check_version(version, expected)?;
             let mut next = object.clone();
             apply_merge_patch(&mut next, patch);
+            if key.kind() == ObjectKind::AccessEntry {
+                let entry = changed_entry(object, &next).map_err(WriteError::Invalid)?;
+                let is_unchanged = entry.meta.resource_version.as_deref() == Some(version.resource_version.as_str());
+                return Ok(if is_unchanged {
+                    AcceptedWrite::Unchanged
+                } else {
+                    AcceptedWrite::Stored(entry.to_json())
+                });
+            }
             if prune_empty(&next) == prune_empty(object) {
                 return Ok(AcceptedWrite::Unchanged);
             }
@@ -280,6 +294,7 @@ pub(crate) fn prune_empty(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::access_entry::AccessEntry;
 
     fn role() -> (ObjectKey, Value, ObjectVersion) {
         let value = json!({
@@ -337,6 +352,41 @@ mod tests {
             Err(WriteError::NamespaceNotFound("ns".into()))
         );
         assert_eq!(accept(&key, None, true, &create, &ResolvedPrecondition::Absent), Ok(AcceptedWrite::Stored(value)));
+    }
+
+    #[test]
+    fn access_entry_is_written_as_eks_stores_it() {
+        let principal = "arn:aws:iam::111122223333:role/ci";
+        let key = ObjectKey::cluster_scoped(ObjectKind::AccessEntry, principal);
+        let body = json!({ "metadata": { "name": principal }, "kubernetesGroups": ["b"], "tags": { "team": "x" } });
+        let create = WriteRequest::Create(body);
+        let created = accept(&key, None, false, &create, &ResolvedPrecondition::Absent);
+        let Ok(AcceptedWrite::Stored(stored)) = created else { panic!("{created:?}") };
+        assert_eq!(stored["username"], json!("arn:aws:sts::111122223333:assumed-role/ci/{{SessionName}}"));
+
+        let version = AccessEntry::version(&stored).unwrap();
+        let current = ResolvedPrecondition::Version(version.clone());
+        let patch = |patch: Value| accept(&key, Some((&stored, &version)), true, &WriteRequest::Patch(patch), &current);
+        assert_eq!(patch(json!({ "kubernetesGroups": ["b", "b"] })), Ok(AcceptedWrite::Unchanged));
+        let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy";
+        let changed = patch(json!({ "accessPolicies": { policy: { "type": "cluster" } }, "tags": { "team": null } }));
+        let Ok(AcceptedWrite::Stored(changed)) = changed else { panic!("{changed:?}") };
+        assert_eq!((&changed["accessPolicies"][policy]["type"], &changed["tags"]), (&json!("cluster"), &json!({})));
+        for invalid in [
+            json!({ "type": "EC2_LINUX" }),
+            json!({ "metadata": { "name": "arn:aws:iam::111122223333:role/other" } }),
+            json!({ "kubernetesGroups": ["system:masters"] }),
+        ] {
+            assert!(matches!(patch(invalid), Err(WriteError::Invalid(_))));
+        }
+        let delete = accept(
+            &key,
+            Some((&changed, &AccessEntry::version(&changed).unwrap())),
+            true,
+            &WriteRequest::Delete,
+            &current,
+        );
+        assert_eq!(delete, Err(WriteError::Conflict));
     }
 
     #[test]

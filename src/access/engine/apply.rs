@@ -4,14 +4,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{
-    AccessEffect, AccessEngine, Direction, EngineMark, JournalEntry, RoleContent, RoleId, RuleGrant, RuleId, sorted,
-    unknown_object,
+    AccessEffect, AccessEngine, Direction, EngineMark, JournalEntry, RoleContent, RoleId, RuleGrant, RuleId, ScopeId,
+    sorted, unknown_object,
 };
 use crate::access::aggregation::{AggregatedRole, run_controller};
 use crate::access::grant_index::{BindingId, SubjectId};
 use crate::diagnostic::InternalError;
 use crate::names::ObjectKind;
 use crate::state::object::{Binding, Role};
+
+/// The content of a binding.
+pub(super) struct StoredBinding {
+    subjects: Rc<[SubjectId]>,
+    role: Option<RoleId>,
+    scopes: Rc<[ScopeId]>,
+}
+
+impl StoredBinding {
+    /// Returns the subjects that this content grants more to than the other does, and in which scopes.
+    fn only_in_this(&self, other: &Self) -> Vec<(SubjectId, Vec<ScopeId>)> {
+        let is_same_role = self.role == other.role;
+        let scopes_of = |subject: &SubjectId| {
+            if is_same_role && other.subjects.binary_search(subject).is_ok() {
+                only_in(&self.scopes, &other.scopes)
+            } else {
+                self.scopes.to_vec()
+            }
+        };
+        let subjects = self.subjects.iter().map(|subject| (*subject, scopes_of(subject)));
+        subjects.filter(|(_, scopes)| !scopes.is_empty()).collect()
+    }
+}
 
 /// A role with the rules that it granted before a change.
 type EarlierRules = (RoleId, Rc<[RuleId]>);
@@ -119,8 +142,10 @@ impl<'s> AccessEngine<'s> {
             let lost: Rc<[RuleId]> = Rc::from(lost);
             for slot in self.bindings_of(role).filter_map(|binding| self.binding_slot(binding)) {
                 for subject in &*slot.subjects {
-                    effect.gains.entry(*subject).or_default().push((Rc::clone(&gained), slot.scope));
-                    effect.losses.entry(*subject).or_default().push((Rc::clone(&lost), slot.scope));
+                    for scope in &*slot.scopes {
+                        effect.gains.entry(*subject).or_default().push((Rc::clone(&gained), *scope));
+                        effect.losses.entry(*subject).or_default().push((Rc::clone(&lost), *scope));
+                    }
                 }
             }
         }
@@ -274,18 +299,20 @@ impl<'s> AccessEngine<'s> {
         }
     }
 
-    /// Stores the content of a binding. Returns the previous subjects and role.
+    /// Stores the content of a binding. Returns the previous one.
     pub(super) fn store_binding(
         &mut self,
         id: BindingId,
         binding: Option<&'s Binding>,
-    ) -> Result<(Rc<[SubjectId]>, Option<RoleId>), InternalError> {
+    ) -> Result<StoredBinding, InternalError> {
         let key = self.index.key_of(id).ok_or_else(unknown_object)?;
         let old = self.index.binding(id);
         let role = binding.and_then(|binding| self.bound_role(key, binding));
         let subjects: Rc<[SubjectId]> = binding.map(|binding| self.subjects_of(binding)).unwrap_or_default().into();
+        let scopes = binding.map(|binding| self.scopes_of(key, binding)).unwrap_or_else(|| Rc::from([]));
         self.index.set_binding(id, binding);
         let slot = self.binding_slot_mut(id).ok_or_else(unknown_object)?;
+        let old_scopes = std::mem::replace(&mut slot.scopes, scopes);
         let old_role = std::mem::replace(&mut slot.role, role);
         let old_subjects = std::mem::replace(&mut slot.subjects, subjects);
         if let Some(slot) = old_role.and_then(|role| self.roles.get_mut(role.0)) {
@@ -295,7 +322,7 @@ impl<'s> AccessEngine<'s> {
             slot.bindings.insert(id);
         }
         self.journal.push(JournalEntry::Binding(id, old));
-        Ok((old_subjects, old_role))
+        Ok(StoredBinding { subjects: old_subjects, role: old_role, scopes: old_scopes })
     }
 
     /// Changes a binding.
@@ -307,13 +334,11 @@ impl<'s> AccessEngine<'s> {
         id: BindingId,
         binding: Option<&'s Binding>,
     ) -> Result<AccessEffect, InternalError> {
-        let (old_subjects, old_role) = self.store_binding(id, binding)?;
+        let old = self.store_binding(id, binding)?;
         let slot = self.binding_slot(id).ok_or_else(unknown_object)?;
-        let (subjects, role, scope) = (Rc::clone(&slot.subjects), slot.role, slot.scope);
-        let none = [];
-        let (kept_before, kept_now): (&[SubjectId], &[SubjectId]) =
-            if role == old_role { (&old_subjects, &subjects) } else { (&none, &none) };
-        let (added, removed) = (only_in(&subjects, kept_before), only_in(&old_subjects, kept_now));
+        let new =
+            StoredBinding { subjects: Rc::clone(&slot.subjects), role: slot.role, scopes: Rc::clone(&slot.scopes) };
+        let (added, removed) = (new.only_in_this(&old), old.only_in_this(&new));
         let rules = |role: Option<RoleId>, with_stale: bool| -> Rc<[RuleId]> {
             let content = role.and_then(|role| self.role_slot(role)).map(|slot| &slot.content);
             match content {
@@ -324,14 +349,18 @@ impl<'s> AccessEngine<'s> {
                 None => Rc::from([]),
             }
         };
-        let grants = |subjects: Vec<SubjectId>, rules: &Rc<[RuleId]>| -> BTreeMap<SubjectId, Vec<RuleGrant>> {
-            subjects.into_iter().map(|subject| (subject, vec![(Rc::clone(rules), scope)])).collect()
+        let grants = |changed: Vec<(SubjectId, Vec<ScopeId>)>, rules: &Rc<[RuleId]>| {
+            let grants = changed.into_iter().map(|(subject, scopes)| {
+                let grants: Vec<RuleGrant> = scopes.into_iter().map(|scope| (Rc::clone(rules), scope)).collect();
+                (subject, grants)
+            });
+            grants.collect::<BTreeMap<_, _>>()
         };
         Ok(AccessEffect {
             direction: Direction::new(!added.is_empty(), !removed.is_empty()),
             is_order_dependent: false,
-            gains: grants(added, &rules(role, true)),
-            losses: grants(removed, &rules(old_role, false)),
+            gains: grants(added, &rules(new.role, true)),
+            losses: grants(removed, &rules(old.role, false)),
         })
     }
 }

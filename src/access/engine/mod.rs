@@ -20,6 +20,7 @@ pub(crate) use rule_table::{EVERYTHING, RuleId, ScopeId, ScopedRule};
 pub(crate) use scoped_rules::{AggregatedRules, GrantedRoles, RelatedScopes, SubjectSet};
 
 use super::grant_index::{BindingId, GrantIndex, SubjectId};
+use super::grant_scope::{GrantScope, KnownNamespaces};
 use super::identity::Identity;
 use crate::diagnostic::InternalError;
 use crate::names::{ObjectKey, ObjectKind};
@@ -64,7 +65,8 @@ struct RoleSlot<'s> {
 /// What the engine knows of a binding besides its content.
 #[derive(Debug)]
 struct BindingSlot<'s> {
-    scope: ScopeId,
+    /// Where it applies. Sorted. A binding of RBAC has one scope.
+    scopes: Rc<[ScopeId]>,
     role: Option<RoleId>,
     subjects: Rc<[SubjectId]>,
     initial: Option<&'s Binding>,
@@ -91,6 +93,7 @@ pub(crate) struct AccessEngine<'s> {
     /// For each aggregated role, the roles that its selectors match.
     aggregated: BTreeMap<RoleId, BTreeSet<RoleId>>,
     rules: RuleTable<'s>,
+    namespaces: KnownNamespaces<'s>,
     journal: Vec<JournalEntry<'s>>,
 }
 
@@ -100,6 +103,14 @@ impl<'s> AccessEngine<'s> {
     /// # Errors
     /// Never, unless this module has a bug.
     pub(crate) fn new(state: &'s State) -> Result<Self, InternalError> {
+        Self::with_namespaces(state, KnownNamespaces::new([state]))
+    }
+
+    /// Returns the same engine. `namespaces` are also those of the states that it is brought to.
+    ///
+    /// # Errors
+    /// Never, unless this module has a bug.
+    pub(crate) fn with_namespaces(state: &'s State, namespaces: KnownNamespaces<'s>) -> Result<Self, InternalError> {
         let mut engine = Self {
             index: GrantIndex::default(),
             bindings: Vec::with_capacity(state.bindings.len()),
@@ -108,9 +119,10 @@ impl<'s> AccessEngine<'s> {
             role_ids: BTreeMap::new(),
             aggregated: BTreeMap::new(),
             rules: RuleTable::new(&state.resources),
+            namespaces,
             journal: Vec::new(),
         };
-        for (key, role) in &state.roles {
+        for (key, role) in state.all_roles() {
             let id = engine.role_id(key);
             engine.store_role(id, Some(role))?;
         }
@@ -121,7 +133,7 @@ impl<'s> AccessEngine<'s> {
         for slot in &mut engine.roles {
             slot.initial = Rc::clone(&slot.content.effective);
         }
-        for (key, binding) in &state.bindings {
+        for (key, binding) in state.all_bindings() {
             let id = engine.binding_id(key);
             engine.store_binding(id, Some(binding))?;
             if let Some(slot) = engine.binding_slot_mut(id) {
@@ -159,8 +171,7 @@ impl<'s> AccessEngine<'s> {
             return *id;
         }
         let id = self.index.add_binding(key);
-        let scope = self.rules.scope_id(key.namespace());
-        self.bindings.push(BindingSlot { scope, role: None, subjects: Rc::from([]), initial: None });
+        self.bindings.push(BindingSlot { scopes: Rc::from([]), role: None, subjects: Rc::from([]), initial: None });
         self.binding_ids.insert(key, id);
         id
     }
@@ -168,6 +179,12 @@ impl<'s> AccessEngine<'s> {
     /// Returns the role that a binding refers to. `None` if a ClusterRoleBinding refers to a Role, which grants nothing.
     pub(crate) fn bound_role(&mut self, key: &'s ObjectKey, binding: &'s Binding) -> Option<RoleId> {
         binding.role_ref.role_key_parts(key).map(|name| self.role_named(name))
+    }
+
+    /// Returns the scopes in which a binding applies, sorted.
+    fn scopes_of(&mut self, key: &'s ObjectKey, binding: &'s Binding) -> Rc<[ScopeId]> {
+        let scopes = self.namespaces.single_scopes(GrantScope::new(key, binding)).into_iter();
+        sorted(scopes.map(|namespace| self.rules.scope_id(namespace)).collect()).into()
     }
 
     /// Returns the subjects of a binding, sorted and each once.

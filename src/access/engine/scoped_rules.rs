@@ -79,8 +79,8 @@ impl<'s> AccessEngine<'s> {
 
     pub(crate) fn granted_roles(&self, identity: &SubjectSet) -> GrantedRoles {
         let grants = identity.subjects.iter().flat_map(|subject| self.index.grants_of(*subject));
-        let roles = grants
-            .filter_map(|grant| self.binding_slot(grant.position.0).and_then(|slot| Some((slot.role?, slot.scope))));
+        let slots = grants.filter_map(|grant| self.binding_slot(grant.position.0));
+        let roles = slots.flat_map(|slot| slot.scopes.iter().filter_map(|scope| Some((slot.role?, *scope))));
         GrantedRoles { is_in_system_masters: identity.is_in_system_masters, roles: sorted(roles.collect()) }
     }
 
@@ -108,7 +108,9 @@ impl<'s> AccessEngine<'s> {
             let now = self.index.binding(id);
             let is_original = slot.initial.zip(now).is_some_and(|(initial, now)| {
                 let subject = self.index.subject(subject);
-                initial.role_ref == now.role_ref && initial.subjects.iter().any(|other| Some(other) == subject)
+                initial.role_ref == now.role_ref
+                    && initial.namespaces == now.namespaces
+                    && initial.subjects.iter().any(|other| Some(other) == subject)
             });
             if is_original {
                 let effective = role.content.effective.iter().copied();
@@ -128,11 +130,13 @@ impl<'s> AccessEngine<'s> {
         for subject in &identity.subjects {
             for grant in self.index.grants_of(*subject) {
                 let id = grant.position.0;
-                let slot = self.binding_slot(id).filter(|slot| scopes.contains(slot.scope));
+                let slot = self.binding_slot(id).filter(|slot| slot.scopes.iter().any(|own| scopes.contains(*own)));
                 if let Some((slot, role)) = slot.and_then(|slot| Some((slot, self.role_slot(slot.role?)?))) {
                     rules.clear();
                     add_rules(*subject, (id, slot), role, &mut rules);
-                    scoped_rules.extend(rules.iter().map(|rule| ScopedRule { rule: *rule, scope: slot.scope }));
+                    for scope in slot.scopes.iter().filter(|own| scopes.contains(**own)) {
+                        scoped_rules.extend(rules.iter().map(|rule| ScopedRule { rule: *rule, scope: *scope }));
+                    }
                 }
             }
         }

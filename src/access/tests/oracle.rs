@@ -9,11 +9,18 @@ use std::rc::Rc;
 use crate::access::{Aggregation, IamIdentity, Request, SessionName, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::state::State;
+use crate::state::access_entry::{AccessEntry, AccessScope, access_entry_key};
+use crate::state::access_policies::AccessPolicy;
+use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::aws_auth::{Entry, EntryPrincipal, Section};
 use crate::state::rbac::{RoleRef, Rule, Subject};
 
-/// A username and groups. The username is `None` if the query does not determine it.
+/// A username and groups. The username is `None` if the query does not determine it. A group that starts with
+/// [`ACCESS_ENTRY`] stands for the access entry that gave the identity.
 pub(crate) type OracleIdentity = (Option<String>, Vec<String>);
+
+/// No group can have a line break.
+const ACCESS_ENTRY: &str = "\n";
 
 /// Returns how many of the possible identities of a subject are allowed to make the request, and how many there are.
 pub(crate) fn allowed(
@@ -69,10 +76,35 @@ pub(crate) fn identities(state: &State, subject: &SubjectQuery) -> Vec<Option<Or
         }
         SubjectQuery::Account(id) => {
             let is_mapped = entries(state, Section::Accounts).iter().any(|entry| is_account(entry, id));
-            if is_mapped { vec![Some(authenticated(None, Vec::new()))] } else { Vec::new() }
+            if is_mapped && reads_aws_auth(state) { vec![Some(authenticated(None, Vec::new()))] } else { Vec::new() }
         }
         SubjectQuery::Arn(caller) => {
             let arn = caller.canonical();
+            let has_same_name = |entry: &&AccessEntry| {
+                let (kind, rest) = entry.principal().split_once(":iam::").unwrap().1.split_once('/').unwrap();
+                let canonical = match kind.rsplit_once(':').unwrap() {
+                    (account, "role") => {
+                        format!("arn:aws:iam::{account}:role/{}", rest.rsplit('/').next().unwrap())
+                    }
+                    (account, kind) => format!("arn:aws:iam::{account}:{kind}/{rest}"),
+                };
+                canonical.eq_ignore_ascii_case(arn)
+            };
+            let matching: Vec<&AccessEntry> =
+                state.access_entries.iter().map(|(_, entry)| entry).filter(has_same_name).collect();
+            if !matching.is_empty() && state.auth_mode != ObservedAuthMode::Known(ClusterAuthMode::ConfigMap) {
+                let identity = |access_entry: &&AccessEntry| {
+                    let principal = EntryPrincipal::Role(access_entry.principal().to_owned());
+                    let (username, groups) = (access_entry.username.clone(), access_entry.groups.clone());
+                    let (username, mut groups) = render_entry(&Entry { principal, username, groups }, caller)?;
+                    groups.push(format!("{ACCESS_ENTRY}{}", access_entry.principal()));
+                    Some((username, groups))
+                };
+                return matching.iter().map(identity).collect();
+            }
+            if !reads_aws_auth(state) {
+                return Vec::new();
+            }
             let mut roles = BTreeMap::new();
             for entry in entries(state, Section::Roles).iter() {
                 if let EntryPrincipal::Role(text) = &entry.principal {
@@ -99,6 +131,10 @@ pub(crate) fn identities(state: &State, subject: &SubjectQuery) -> Vec<Option<Or
             Vec::new()
         }
     }
+}
+
+fn reads_aws_auth(state: &State) -> bool {
+    state.auth_mode != ObservedAuthMode::Known(ClusterAuthMode::Api)
 }
 
 fn is_account(entry: &Entry, id: &str) -> bool {
@@ -191,6 +227,22 @@ pub(crate) fn allows(
     if groups.iter().any(|group| group == "system:masters") {
         return true;
     }
+    let access_entries = groups.iter().filter_map(|group| group.strip_prefix(ACCESS_ENTRY));
+    let access_entries = access_entries.filter_map(|arn| state.access_entries.get(&access_entry_key(arn)));
+    let mut associations = access_entries.flat_map(AccessEntry::policies);
+    if associations.any(|(arn, scope)| {
+        let in_scope = match (scope, request) {
+            (AccessScope::Cluster, _) => true,
+            (AccessScope::Namespaces(_), Request::Url { .. }) => false,
+            (AccessScope::Namespaces(names), Request::Object(object)) => {
+                !object.namespace.is_empty() && names.iter().any(|name| glob(name, &object.namespace))
+            }
+        };
+        let rules = AccessPolicy::named(arn.rsplit('/').next().unwrap()).role.rules;
+        in_scope && rules.iter().any(|rule| rule_allows(rule, request))
+    }) {
+        return true;
+    }
     state.bindings.iter().any(|(key, binding)| {
         let in_scope = match (key.namespace(), request) {
             (None, _) => true,
@@ -214,6 +266,17 @@ pub(crate) fn allows(
             && binding.subjects.iter().any(matches_subject)
             && rules(state, aggregation, &role).iter().any(|rule| rule_allows(rule, request))
     })
+}
+
+/// Matches letter by letter.
+fn glob(pattern: &str, text: &str) -> bool {
+    match (pattern.chars().next(), text.chars().next()) {
+        (None, None) => true,
+        (Some('*'), _) if glob(&pattern[1..], text) => true,
+        (Some('*'), Some(first)) => glob(pattern, &text[first.len_utf8()..]),
+        (Some(a), Some(b)) if a == b => glob(&pattern[a.len_utf8()..], &text[b.len_utf8()..]),
+        _ => false,
+    }
 }
 
 /// Returns the rules of a role after the aggregation controller has run on all roles until nothing changes. Does not

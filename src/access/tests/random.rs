@@ -8,6 +8,9 @@ use serde_json::json;
 use crate::access::{Request, SubjectQuery};
 use crate::names::ObjectKey;
 use crate::state::State;
+use crate::state::access_entry::{AccessEntries, AccessEntriesStatus, AccessEntry};
+use crate::state::access_policies::access_policy_arn;
+use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{Binding, Role};
 use crate::state::object_meta::ObjectMeta;
@@ -166,18 +169,77 @@ fn aws_auth() -> impl Strategy<Value = Option<AwsAuth>> {
     proptest::option::weighted(0.9, auth)
 }
 
+/// Access entries with their associations.
+pub(crate) fn access_entries() -> impl Strategy<Value = Vec<AccessEntry>> {
+    let arns = [
+        "arn:aws:iam::111122223333:role/viewer",
+        "arn:aws:iam::111122223333:role/team/deploy",
+        "arn:aws:iam::111122223333:role/other/deploy",
+        "arn:aws:iam::111122223333:user/bob",
+    ];
+    let usernames = ["u1", "u2", "x:{{SessionName}}", "x:{{SessionNameRaw}}", "x:{{AccountID}}"];
+    let groups = vec!["g1", "g2", "team-{{SessionName}}"];
+    let scope = prop_oneof![
+        Just(json!({ "type": "cluster" })),
+        subsequence(vec!["n1", "n*", "z*", "*2"], 1..=2)
+            .prop_map(|namespaces| json!({ "type": "namespace", "namespaces": namespaces })),
+    ];
+    let policy = select(vec![
+        "AmazonEKSViewPolicy",
+        "AmazonEKSEditPolicy",
+        "AmazonEKSAdminViewPolicy",
+        "AmazonEKSClusterAdminPolicy",
+        "AmazonEKSComputePolicy",
+    ]);
+    let policies = btree_map(policy.prop_map(|name| access_policy_arn("aws", name)), scope, 0..=2);
+    let entry = (select(arns.to_vec()), select(usernames.to_vec()), subsequence(groups, 0..=2), policies);
+    let entry = entry.prop_map(|(arn, username, groups, policies)| {
+        let value = json!({
+            "metadata": { "name": arn },
+            "username": username,
+            "kubernetesGroups": groups,
+            "accessPolicies": policies,
+        });
+        AccessEntry::from_json(&value).unwrap()
+    });
+    vec(entry, 0..=3)
+}
+
+fn auth_mode() -> impl Strategy<Value = ObservedAuthMode> {
+    prop_oneof![
+        2 => Just(ObservedAuthMode::NotAsked),
+        1 => Just(ObservedAuthMode::Known(ClusterAuthMode::ConfigMap)),
+        3 => Just(ObservedAuthMode::Known(ClusterAuthMode::ApiAndConfigMap)),
+        1 => Just(ObservedAuthMode::Known(ClusterAuthMode::Api)),
+    ]
+}
+
+/// Sets the authentication mode and, in the modes that have them, the access entries.
+fn set_access_entries(state: &mut State, mode: ObservedAuthMode, entries: Vec<AccessEntry>) {
+    let has_entries = matches!(mode, ObservedAuthMode::Known(ClusterAuthMode::ApiAndConfigMap | ClusterAuthMode::Api));
+    state.auth_mode = mode;
+    state.access_entries.status = AccessEntriesStatus::Known;
+    entries.into_iter().filter(|_| has_entries).for_each(|entry| state.insert_access_entry(entry));
+}
+
 pub(super) fn state() -> impl Strategy<Value = State> {
-    (aws_auth(), roles(), bindings()).prop_map(|(aws_auth, roles, bindings)| State {
-        aws_auth,
-        roles: roles.into_iter().collect(),
-        bindings: bindings.into_iter().collect(),
-        ..State::default()
-    })
+    (aws_auth(), roles(), bindings(), auth_mode(), access_entries()).prop_map(
+        |(aws_auth, roles, bindings, auth_mode, entries)| {
+            let mut state = State {
+                aws_auth,
+                roles: roles.into_iter().collect(),
+                bindings: bindings.into_iter().collect(),
+                ..State::default()
+            };
+            set_access_entries(&mut state, auth_mode, entries);
+            state
+        },
+    )
 }
 
 /// Returns two states. The second is the first with some parts replaced by those of a third.
 pub(crate) fn state_pair() -> impl Strategy<Value = (State, State)> {
-    let parts = btree_map(0..4_usize, any::<bool>(), 4);
+    let parts = btree_map(0..5_usize, any::<bool>(), 5);
     (state(), state(), parts, vec(any::<bool>(), 16)).prop_map(|(first, third, parts, coins)| {
         let mut second = first.clone();
         let replaces = |part: usize| parts.get(&part) == Some(&true);
@@ -195,6 +257,14 @@ pub(crate) fn state_pair() -> impl Strategy<Value = (State, State)> {
         if replaces(3) {
             second.bindings.retain(|_, _| coin());
             second.bindings.extend(third.bindings.into_iter().filter(|_| coin()));
+        }
+        if replaces(4) {
+            let third = third.access_entries.iter().map(|(_, entry)| entry);
+            let kept = first.access_entries.iter().map(|(_, entry)| entry).filter(|_| coin());
+            let entries = kept.chain(third).cloned().collect();
+            second.access_entries = AccessEntries::default();
+            let mode = second.auth_mode.clone();
+            set_access_entries(&mut second, mode, entries);
         }
         (first, second)
     })

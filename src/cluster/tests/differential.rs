@@ -13,7 +13,8 @@ use super::write_cases::{
 };
 use crate::cluster::connection::connect;
 use crate::cluster::kubeconfig::{ContextSelector, KubeconfigSource};
-use crate::cluster::live::{LiveCluster, object_path};
+use crate::cluster::live::LiveCluster;
+use crate::cluster::object_path::object_path;
 use crate::cluster::settings::ConnectionSettings;
 use crate::cluster::snapshot::{SnapshotCluster, SnapshotNamedBy};
 use crate::cluster::{ClusterError, ReadCluster, WriteCluster, WriteOutcome};

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::differential::DifferentialFixture;
 use crate::cluster::ReadCluster as _;
-use crate::cluster::live::collection_path;
+use crate::cluster::object_path::collection_path;
 use crate::names::ObjectKind;
 use crate::state::State;
 use crate::state::validate::parse_object_key;

@@ -1,11 +1,13 @@
 //! The changed objects: the planned content of each, its next write and the phase of that write.
 
+use super::access_entries::{EntryId, EntrySlots};
 use super::objects::{ObjectArena, PlannedObject, planned_object};
 use super::{ChangeKind, PendingWrite, Phase, internal};
 use crate::access::{AccessEngine, BindingId, RoleId};
 use crate::names::ObjectKey;
 use crate::plan::entries::aws_auth_edit::EntryVariant;
 use crate::state::State;
+use crate::state::access_entry::AccessEntry;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::ObjectError;
 use crate::state::object::{Binding, Role};
@@ -19,6 +21,10 @@ pub(super) struct ChangeId(pub(super) usize);
 pub(super) enum Op<'s> {
     Role(RoleId, Option<&'s Role>),
     Binding(BindingId, Option<&'s Binding>),
+    /// The username and groups of an access entry. `None` deletes it with its associations.
+    AccessEntry(EntryId, Option<&'s AccessEntry>),
+    /// The association of an access entry with the access policy that has this ARN.
+    Association(EntryId, BindingId, &'s str, Option<&'s Binding>),
     /// The variant of each entry of aws-auth that the plan changes.
     Mapping(Vec<EntryVariant>),
 }
@@ -73,10 +79,22 @@ pub(super) enum TargetObject<'s> {
         bridge: Option<BindingId>,
         progress: ReplaceProgress,
     },
+    /// An access entry without its associations.
+    AccessEntry {
+        id: EntryId,
+        planned: Option<&'s AccessEntry>,
+    },
+    Association {
+        entry: EntryId,
+        id: BindingId,
+        /// The ARN of the access policy.
+        policy: &'s str,
+        planned: Option<&'s Binding>,
+    },
     Mapping,
 }
 
-/// A changed object.
+/// A changed object, or a part of an access entry that is written by itself.
 #[derive(Debug, Clone)]
 pub(super) struct ObjectChange<'s> {
     pub(super) pending: &'s PendingWrite,
@@ -85,17 +103,18 @@ pub(super) struct ObjectChange<'s> {
 }
 
 impl<'s> ObjectChange<'s> {
-    fn new(
+    /// Returns the changes of an object: one, or several of an access entry.
+    fn all_of(
         pending: &'s PendingWrite,
         live: &'s State,
         arena: &'s ObjectArena,
         engine: &mut AccessEngine<'s>,
-        aws_auth: &mut Option<AwsAuth>,
-    ) -> Result<Self, ObjectError> {
+        (aws_auth, entries): (&mut Option<AwsAuth>, &mut EntrySlots<'s>),
+    ) -> Result<Vec<Self>, ObjectError> {
         let key = &pending.object;
         let target = match (planned_object(pending, live)?, &pending.kind) {
-            (PlannedObject::AccessEntry(_), _) => {
-                return Err(internal(format!("the order of {key} is not known")));
+            (PlannedObject::AccessEntry(planned), _) => {
+                return entries.add_changes(pending, planned, live, arena, engine);
             }
             (PlannedObject::AwsAuth(planned), _) => {
                 *aws_auth = planned;
@@ -119,7 +138,7 @@ impl<'s> ObjectChange<'s> {
                 }
             }
         };
-        Ok(Self { pending, target, is_done: false })
+        Ok(vec![Self { pending, target, is_done: false }])
     }
 
     fn only_revokes(&self) -> bool {
@@ -137,7 +156,9 @@ impl<'s> ObjectChange<'s> {
                 ReplaceProgress::OldDeleted => (Purpose::RecreateReplaced(id), Phase::RecreateReplaced),
                 ReplaceProgress::NewCreated => (Purpose::DeleteBridge(id), Phase::DeleteBridge),
             },
-            TargetObject::Mapping => (Purpose::Complete(id), Phase::Mapping),
+            TargetObject::AccessEntry { .. } | TargetObject::Mapping => (Purpose::Complete(id), Phase::Mapping),
+            TargetObject::Association { planned: Some(_), .. } => (Purpose::Complete(id), Phase::GrantBinding),
+            TargetObject::Association { planned: None, .. } => (Purpose::Complete(id), Phase::DeleteBinding),
             TargetObject::Role { planned: None, .. } => (Purpose::Complete(id), Phase::DeleteRole),
             TargetObject::Binding { planned: None, .. } => (Purpose::Complete(id), Phase::DeleteBinding),
             TargetObject::Role { .. } | TargetObject::Binding { .. } if self.only_revokes() => {
@@ -153,6 +174,11 @@ impl<'s> ObjectChange<'s> {
         Ok(match (&self.target, purpose) {
             (TargetObject::Role { id, planned }, Purpose::Complete(_)) => Op::Role(*id, *planned),
             (TargetObject::Binding { id, planned, .. }, Purpose::Complete(_)) => Op::Binding(*id, *planned),
+            (TargetObject::AccessEntry { id, planned }, Purpose::Complete(_)) => Op::AccessEntry(*id, *planned),
+            (TargetObject::AccessEntry { id, .. }, Purpose::DeleteReplaced(_)) => Op::AccessEntry(*id, None),
+            (TargetObject::Association { entry, id, policy, planned }, Purpose::Complete(_)) => {
+                Op::Association(*entry, *id, policy, *planned)
+            }
             (TargetObject::Mapping, Purpose::Complete(_)) => Op::Mapping(vec![EntryVariant::Final; entries]),
             (TargetObject::Replace { planned, bridge: Some(bridge), .. }, Purpose::CreateBridge(_)) => {
                 Op::Binding(*bridge, Some(planned))
@@ -186,7 +212,7 @@ impl<'s> ObjectChange<'s> {
             (TargetObject::Replace { progress, bridge: Some(_), .. }, Purpose::RecreateReplaced(_)) => {
                 *progress = ReplaceProgress::NewCreated;
             }
-            (_, Purpose::Part(_)) => {}
+            (_, Purpose::Part(_)) | (TargetObject::AccessEntry { .. }, Purpose::DeleteReplaced(_)) => {}
             _ => self.is_done = true,
         }
     }
@@ -196,6 +222,7 @@ impl<'s> ObjectChange<'s> {
 pub(super) struct PlannedChanges<'s> {
     pub(super) changes: Vec<ObjectChange<'s>>,
     pub(super) aws_auth: Option<AwsAuth>,
+    pub(super) entries: EntrySlots<'s>,
 }
 
 impl<'s> PlannedChanges<'s> {
@@ -205,22 +232,33 @@ impl<'s> PlannedChanges<'s> {
         arena: &'s ObjectArena,
         engine: &mut AccessEngine<'s>,
     ) -> Result<Self, ObjectError> {
-        let mut aws_auth = live.aws_auth.clone();
-        let changes = planned.iter().map(|pending| ObjectChange::new(pending, live, arena, engine, &mut aws_auth));
-        Ok(Self { changes: changes.collect::<Result<_, _>>()?, aws_auth })
+        let (mut aws_auth, mut entries) = (live.aws_auth.clone(), EntrySlots::default());
+        let mut changes = Vec::with_capacity(planned.len());
+        for pending in planned {
+            let stores = (&mut aws_auth, &mut entries);
+            changes.extend(ObjectChange::all_of(pending, live, arena, engine, stores)?);
+        }
+        Ok(Self { changes, aws_auth, entries })
     }
 
     /// Brings all objects to their planned content at once.
     pub(super) fn apply_to(&self, engine: &mut AccessEngine<'s>) -> Result<(), ObjectError> {
         let roles = self.changes.iter().filter_map(|change| match &change.target {
             TargetObject::Role { id, planned } => Some((*id, *planned)),
-            TargetObject::Binding { .. } | TargetObject::Replace { .. } | TargetObject::Mapping => None,
+            TargetObject::Binding { .. }
+            | TargetObject::Replace { .. }
+            | TargetObject::AccessEntry { .. }
+            | TargetObject::Association { .. }
+            | TargetObject::Mapping => None,
         });
         let bindings = self.changes.iter().filter_map(|change| match &change.target {
             TargetObject::Binding { id, planned, .. } => Some((*id, *planned)),
             TargetObject::Replace { id, planned, .. } => Some((*id, Some(*planned))),
-            TargetObject::Role { .. } | TargetObject::Mapping => None,
+            TargetObject::Role { .. }
+            | TargetObject::AccessEntry { .. }
+            | TargetObject::Association { .. }
+            | TargetObject::Mapping => None,
         });
-        Ok(engine.set_all(roles, bindings)?)
+        Ok(engine.set_all(roles, bindings.chain(self.planned_associations()))?)
     }
 }

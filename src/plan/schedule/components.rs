@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::access_entries::entry_of;
 use super::changes::{ChangeId, ObjectChange, TargetObject};
 use super::scheduler::Scheduler;
 use crate::access::{BindingId, SubjectId};
@@ -80,10 +81,19 @@ impl<'s> Scheduler<'s> {
                         TargetObject::Binding { role: bound, .. } | TargetObject::Replace { role: bound, .. } => {
                             *bound == Some(role)
                         }
-                        TargetObject::Role { .. } | TargetObject::Mapping => false,
+                        TargetObject::Role { .. }
+                        | TargetObject::AccessEntry { .. }
+                        | TargetObject::Association { .. }
+                        | TargetObject::Mapping => false,
                     };
                     bindings.extend(self.changes.iter().filter(refers).filter_map(binding_of));
                 }
+            }
+            TargetObject::AccessEntry { .. } | TargetObject::Association { .. } => {
+                let classes = entry_of(&change.target).and_then(|id| self.verifier.entries.classes_of(id).ok());
+                let classes = classes.into_iter().flatten().filter_map(|id| self.verifier.class(*id).ok());
+                let logins = classes.flat_map(|class| class.tokens.all().chain(&class.planned_logins));
+                subjects.extend(logins.flat_map(|login| login.subjects.subjects.iter().copied()));
             }
             TargetObject::Mapping => {}
         }
@@ -94,7 +104,11 @@ impl<'s> Scheduler<'s> {
                 TargetObject::Binding { planned: Some(planned), .. } | TargetObject::Replace { planned, .. } => {
                     subjects.extend(engine.subjects_of(planned));
                 }
-                TargetObject::Binding { planned: None, .. } | TargetObject::Role { .. } | TargetObject::Mapping => {}
+                TargetObject::Binding { planned: None, .. }
+                | TargetObject::Role { .. }
+                | TargetObject::AccessEntry { .. }
+                | TargetObject::Association { .. }
+                | TargetObject::Mapping => {}
             }
         }
         for id in bindings {
@@ -122,6 +136,9 @@ impl<'s> Scheduler<'s> {
 fn binding_of(change: &ObjectChange<'_>) -> Option<BindingId> {
     match &change.target {
         TargetObject::Binding { id, .. } | TargetObject::Replace { id, .. } => Some(*id),
-        TargetObject::Role { .. } | TargetObject::Mapping => None,
+        TargetObject::Role { .. }
+        | TargetObject::AccessEntry { .. }
+        | TargetObject::Association { .. }
+        | TargetObject::Mapping => None,
     }
 }

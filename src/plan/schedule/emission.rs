@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::access_entries::{association_patch, describe_association, fields_patch};
 use super::changes::{ChangeId, ObjectChange, Op, Purpose, TargetObject};
 use super::replay::VerifiedWrite;
 use super::{Author, ChangeKind, FirstPrecondition, PendingWrite, internal};
@@ -101,6 +102,11 @@ impl<'a, 's> WriteEmitter<'a, 's> {
             Purpose::DeleteTemporary(key) => {
                 Ok((key.clone(), GuardedWrite::Delete(self.written_version(key)?), format!("delete temporary {key}")))
             }
+            Purpose::Complete(id) | Purpose::DeleteReplaced(id)
+                if matches!(op, Op::AccessEntry(..) | Op::Association(..)) =>
+            {
+                self.access_entry_write(self.pending(id)?, op)
+            }
             Purpose::Complete(id) => self.complete_write(self.pending(id)?),
             Purpose::Part(id) => self.partial_write(self.pending(id)?, op),
             Purpose::CreateBridge(id)
@@ -183,8 +189,46 @@ impl<'a, 's> WriteEmitter<'a, 's> {
                 self.guard(pending, write)?
             }
             ChangeKind::Map { write, .. } => self.guard(pending, write.clone())?,
-            ChangeKind::Replace { .. } | ChangeKind::AccessEntry { .. } => {
-                return Err(internal(format!("{key} is written in several writes")));
+            ChangeKind::AccessEntry { .. } => {
+                return Err(internal(format!("{key} is written as another object")));
+            }
+            ChangeKind::Replace { .. } => {
+                return Err(internal(format!("{key} is replaced in several writes")));
+            }
+        };
+        Ok((key.clone(), write, description))
+    }
+
+    /// Returns the write of an access entry or of one of its associations.
+    fn access_entry_write(&self, pending: &PendingWrite, op: &Op<'s>) -> Result<DescribedWrite, ObjectError> {
+        let key = &pending.object;
+        let live = self.live.access_entries.get(key);
+        let exists = match self.written.get(key) {
+            Some(LastWrite { exists, .. }) => *exists,
+            None => live.is_some(),
+        };
+        let name = key.name();
+        let (write, description) = match op {
+            Op::AccessEntry(_, None) => {
+                (GuardedWrite::Delete(self.version(pending)?), format!("delete access entry {name}"))
+            }
+            Op::AccessEntry(_, Some(planned)) if !exists => {
+                let mut body = planned.to_json();
+                apply_merge_patch(&mut body, &json!({ "accessPolicies": null, "metadata": { "uid": null } }));
+                (GuardedWrite::Create(body), format!("create access entry {name}"))
+            }
+            Op::AccessEntry(_, Some(planned)) => {
+                let live = live.ok_or_else(|| internal(format!("{key} is changed, but does not exist")))?;
+                let patch = fields_patch(live, planned);
+                (GuardedWrite::Patch(patch, self.version(pending)?), format!("change access entry {name}"))
+            }
+            Op::Association(_, _, policy, association) => {
+                let patch = association_patch(policy, *association);
+                let description = describe_association(key, policy, *association);
+                (GuardedWrite::Patch(patch, self.version(pending)?), description)
+            }
+            Op::Role(..) | Op::Binding(..) | Op::Mapping(_) => {
+                return Err(internal(format!("{op:?} is no write of {key}")));
             }
         };
         Ok((key.clone(), write, description))
@@ -198,7 +242,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
             TargetObject::Role { planned, .. } => planned.map(|role| &role.meta),
             TargetObject::Binding { planned, .. } => planned.map(|binding| &binding.meta),
             TargetObject::Replace { planned, .. } => Some(&planned.meta),
-            TargetObject::Mapping => None,
+            TargetObject::AccessEntry { .. } | TargetObject::Association { .. } | TargetObject::Mapping => None,
         });
         if let Some(digest) = meta.and_then(|meta| meta.annotations.get(DIGEST_ANNOTATION)) {
             apply_merge_patch(patch, &json!({ "metadata": { "annotations": { DIGEST_ANNOTATION: digest } } }));
@@ -239,7 +283,7 @@ impl<'a, 's> WriteEmitter<'a, 's> {
                 owner::mark_owned(key, &mut binding.meta, policy, &Labels::new(), digest.clone());
                 ("subjects", subjects_to_json(&binding.subjects), digest, binding_to_json(key, &binding))
             }
-            Op::Role(_, None) | Op::Binding(_, None) => {
+            Op::Role(_, None) | Op::Binding(_, None) | Op::AccessEntry(..) | Op::Association(..) => {
                 return Err(internal(format!("a part of {key} has no content")));
             }
         };

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::changes::PlannedChanges;
 use super::internal;
 use super::token_logins::TokenLogins;
 use crate::access::{
@@ -14,6 +15,8 @@ use crate::access::{
     distinguished_principals,
 };
 use crate::state::State;
+use crate::state::access_entry::AccessEntries;
+use crate::state::auth_mode::ObservedAuthMode;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::ObjectError;
 use crate::state::rbac::Subject;
@@ -98,20 +101,50 @@ fn login(engine: &AccessEngine<'_>, identity: &Identity) -> Login {
     }
 }
 
-/// Returns a state with only aws-auth.
-pub(super) fn state_with_aws_auth(aws_auth: Option<AwsAuth>) -> State {
-    State { aws_auth, ..State::default() }
+/// The stores of principals.
+#[derive(Debug, Clone)]
+pub(super) struct MappingStores {
+    pub(super) aws_auth: Option<AwsAuth>,
+    pub(super) auth_mode: ObservedAuthMode,
+    pub(super) access_entries: AccessEntries,
+}
+
+impl MappingStores {
+    pub(super) fn live(state: &State) -> Self {
+        let State { aws_auth, auth_mode, access_entries, .. } = state;
+        Self { aws_auth: aws_auth.clone(), auth_mode: auth_mode.clone(), access_entries: access_entries.clone() }
+    }
+
+    /// Returns the stores after the plan.
+    pub(super) fn planned(&self, planned: &PlannedChanges<'_>) -> Self {
+        let mut state = Self { aws_auth: planned.aws_auth.clone(), ..self.clone() }.into_state();
+        for slot in planned.entries.iter() {
+            match slot.planned {
+                Some(entry) => state.insert_access_entry(entry.clone()),
+                None => drop(state.access_entries.take(slot.key)),
+            }
+        }
+        Self::live(&state)
+    }
+
+    /// Returns a state with nothing else.
+    pub(super) fn into_state(self) -> State {
+        let Self { aws_auth, auth_mode, access_entries } = self;
+        State { aws_auth, auth_mode, access_entries, ..State::default() }
+    }
 }
 
 /// Returns all classes that the changes can affect. `affected` are the subjects of changed bindings and of bindings to
-/// changed roles, and `bound` are all subjects that bindings name.
+/// changed roles, `bound` are all subjects that bindings name, and `changed_entries` are the keys of changed access entries:
+/// between two writes their principals can have neither this entry nor one of aws-auth.
 pub(super) fn classes(
     engine: &AccessEngine<'_>,
     affected: &BTreeSet<SubjectId>,
     bound: &[&Subject],
-    [live, planned]: [Option<AwsAuth>; 2],
+    sides: [MappingStores; 2],
+    changed_entries: &BTreeSet<String>,
 ) -> Result<Vec<IdentityClass>, ObjectError> {
-    let states = [state_with_aws_auth(live), state_with_aws_auth(planned)];
+    let states = sides.map(MappingStores::into_state);
     let sides = states.each_ref().map(|state| AccessView::new(state, Aggregation::Reconciled));
     let [live, _] = &sides;
     let count_affected =
@@ -138,7 +171,14 @@ pub(super) fn classes(
             count_affected(login) > 1 || login.subjects.subjects.iter().any(|subject| combined.contains(subject))
         };
         let needs_own_bounds = first.len() > 1 || first.iter().any(has_own_bounds);
-        if first != last || needs_own_bounds && seen.insert((to_subject_sets(&first), to_subject_sets(&last))) {
+        let has_changed_entry = match &who {
+            SubjectQuery::Arn(identity) => changed_entries.contains(&identity.comparison_key()),
+            _ => false,
+        };
+        if first != last
+            || has_changed_entry
+            || needs_own_bounds && seen.insert((to_subject_sets(&first), to_subject_sets(&last)))
+        {
             all.push(IdentityClass::new(who, first, last));
         }
     }

@@ -27,7 +27,7 @@ impl<'s> Scheduler<'s> {
         let Some((id, change)) = chosen else {
             return Err(internal("no write is left, but not all changes are made"));
         };
-        let (purpose, _) = change.next(*id);
+        let purpose = self.next_purpose(*id)?;
         let op = change.op(purpose, self.entry_count())?;
         self.end_stage();
         let applied = self.verifier.apply(&op)?;
@@ -41,7 +41,7 @@ impl<'s> Scheduler<'s> {
 
     /// Returns whether all classes are within their bounds after the next write of a change and a run of the controller.
     fn is_safe_after_reconcile(&mut self, (id, change): &(ChangeId, ObjectChange<'s>)) -> Result<bool, ObjectError> {
-        let (purpose, _) = change.next(*id);
+        let purpose = self.next_purpose(*id)?;
         let Some(applied) = self.verifier.apply(&change.op(purpose, self.entry_count())?)? else {
             return Ok(false);
         };

@@ -16,6 +16,7 @@
 //! the plan waits before this write until no token is cached any more.
 
 mod access_bounds;
+mod access_entries;
 mod changes;
 mod components;
 mod emission;
@@ -98,10 +99,8 @@ pub(super) enum ChangeKind {
         /// `None` if the bridge of an interrupted apply is reused.
         bridge: Option<(ObjectKey, Value)>,
     },
-    /// An access entry with its associations, which takes several writes.
+    /// Brings an access entry with its associations to this content, in several writes. `None` deletes it.
     AccessEntry {
-        /// The whole entry after the plan, with the associations and tags of other clients. `None` if it is deleted. With
-        /// another type than the live entry, it is deleted and created again.
         after: Option<Value>,
     },
     /// A write of aws-auth.
@@ -159,7 +158,8 @@ pub(super) fn order(
     let arena = ObjectArena::default();
     let (steps, ReplayedSchedule { waits, windows, unproven, .. }) =
         scheduler::schedule(&planned, live, &arena, author, !token_cache.is_zero())?;
-    let to_wait = |PlacedWait { stage, before_write, subjects }| TokenWait {
+    let to_wait = |PlacedWait { stage, before_write, subjects, is_for_access_entries }| TokenWait {
+        is_for_access_entries,
         stage,
         before_step: before_write,
         duration: token_cache,

@@ -22,6 +22,7 @@ pub(super) struct ObjectArena {
     roles: Arena<Role>,
     bindings: Arena<Binding>,
     keys: Arena<ObjectKey>,
+    access_entries: Arena<AccessEntry>,
     subjects: Arena<Subject>,
 }
 
@@ -38,6 +39,10 @@ impl ObjectArena {
 
     pub(super) fn add_binding(&self, binding: Binding) -> &Binding {
         self.bindings.alloc(binding)
+    }
+
+    pub(super) fn add_access_entry(&self, entry: AccessEntry) -> &AccessEntry {
+        self.access_entries.alloc(entry)
     }
 
     pub(super) fn add_key(&self, key: ObjectKey) -> &ObjectKey {

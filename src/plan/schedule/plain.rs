@@ -109,9 +109,10 @@ impl Scheduler<'_> {
         if !self.is_enabled(change) || self.is_blocked(id, AttemptKind::Whole)? {
             return Ok(AttemptResult::Blocked);
         }
-        let is_mapping = matches!(change.target, TargetObject::Mapping);
-        let (purpose, _) = change.next(id);
-        let op = change.op(purpose, self.entry_count())?;
+        let is_mapping = matches!(change.target, TargetObject::Mapping | TargetObject::AccessEntry { .. });
+        let purpose = self.next_purpose(id)?;
+        let op = self.change(id)?.op(purpose, self.entry_count())?;
+        self.separate_writes_of_entry(&op);
         let Some(applied) = self.verifier.apply(&op)? else {
             return Ok(AttemptResult::Blocked);
         };
@@ -152,11 +153,16 @@ impl Scheduler<'_> {
                 let drops_role = |change: &ObjectChange<'_>| match &change.target {
                     TargetObject::Binding { id, role: planned, .. } => bound.contains(id) && *planned != Some(role),
                     TargetObject::Replace { id, .. } => bound.contains(id),
-                    TargetObject::Role { .. } | TargetObject::Mapping => false,
+                    TargetObject::Role { .. }
+                    | TargetObject::AccessEntry { .. }
+                    | TargetObject::Association { .. }
+                    | TargetObject::Mapping => false,
                 };
                 bound.is_empty() || !self.changes.iter().any(|change| !change.is_done && drops_role(change))
             }
+            TargetObject::Association { entry, .. } => self.has_access_entry(*entry),
             TargetObject::Role { planned: Some(_), .. }
+            | TargetObject::AccessEntry { .. }
             | TargetObject::Binding { planned: None, .. }
             | TargetObject::Mapping => true,
         }

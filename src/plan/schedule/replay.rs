@@ -40,6 +40,7 @@ pub(super) struct PlacedWait {
     pub(super) before_write: usize,
     /// The principals whose cached tokens the next write would bring outside their bounds.
     pub(super) subjects: Vec<String>,
+    pub(super) is_for_access_entries: bool,
 }
 
 /// What the writes of a stage do.
@@ -79,6 +80,8 @@ pub(super) fn replay<'s>(
     let mut seen_probes: BTreeSet<(usize, AccessProbe)> = BTreeSet::new();
     let mut effects = StageEffects::default();
     let (mut added_stages, mut stage) = (0_usize, 0_usize);
+    // The classes to which access entries have given something of which an API server may not know yet.
+    let mut unsettled: BTreeSet<ClassId> = BTreeSet::new();
     for mut write in log {
         let mut applied = apply(verifier, &write.op)?;
         write.stage += added_stages;
@@ -96,20 +99,20 @@ pub(super) fn replay<'s>(
                 applied = apply(verifier, &write.op)?;
             } else {
                 is_in_bounds = still_out.is_empty();
-                // The wait is a stage without writes.
-                let first_free = if replayed.writes.is_empty() { 0 } else { stage + 1 };
-                let after_wait = write.stage.max(first_free + 1);
-                added_stages += after_wait - write.stage;
-                write.stage = after_wait;
-                let subjects: Result<BTreeSet<String>, ObjectError> =
-                    waiting.iter().map(|id| Ok(verifier.class(*id)?.who.to_string())).collect();
-                let subjects = subjects?.into_iter().collect();
-                replayed.waits.push(PlacedWait {
-                    stage: write.stage - 1,
-                    before_write: replayed.writes.len(),
-                    subjects,
-                });
+                added_stages += replayed.place_wait(&mut write, stage, &waiting, verifier, false)?;
+                unsettled.clear();
             }
+        }
+        let waiting: BTreeSet<ClassId> = unsettled.intersection(&applied.affected).copied().collect();
+        let revokes = matches!(applied.effect.direction, Direction::Shrinks | Direction::Mixed);
+        if revokes && !waiting.is_empty() && verifier.caches_tokens {
+            added_stages += replayed.place_wait(&mut write, stage, &waiting, verifier, true)?;
+            unsettled.clear();
+        }
+        if matches!(write.op, Op::AccessEntry(..) | Op::Association(..))
+            && matches!(applied.effect.direction, Direction::Grows | Direction::Mixed)
+        {
+            unsettled.extend(applied.affected.iter().copied());
         }
         if write.stage != stage {
             effects = StageEffects::default();
@@ -120,7 +123,7 @@ pub(super) fn replay<'s>(
         }
         effects.add(&applied);
         stage = write.stage;
-        let is_mapping = matches!(write.op, Op::Mapping(_));
+        let is_mapping = matches!(write.op, Op::Mapping(_) | Op::AccessEntry(..));
         // The first write cannot depend on an earlier one.
         let awaits = if replayed.writes.is_empty() {
             Vec::new()
@@ -143,11 +146,32 @@ pub(super) fn replay<'s>(
     Ok(replayed)
 }
 
-fn apply<'s>(verifier: &mut Verifier<'s>, op: &Op<'s>) -> Result<AppliedWrite, ObjectError> {
+fn apply<'s>(verifier: &mut Verifier<'s>, op: &Op<'s>) -> Result<AppliedWrite<'s>, ObjectError> {
     verifier.apply(op)?.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))
 }
 
 impl ReplayedSchedule<'_> {
+    /// Adds a wait before a write, in a stage without writes after `stage`. Returns by how many stages the write moves.
+    fn place_wait(
+        &mut self,
+        write: &mut ScheduledWrite<'_>,
+        stage: usize,
+        waiting: &BTreeSet<ClassId>,
+        verifier: &Verifier<'_>,
+        is_for_access_entries: bool,
+    ) -> Result<usize, ObjectError> {
+        let first_free = if self.writes.is_empty() { 0 } else { stage + 1 };
+        let after_wait = write.stage.max(first_free + 1);
+        let moved = after_wait - write.stage;
+        write.stage = after_wait;
+        let subjects: Result<BTreeSet<String>, ObjectError> =
+            waiting.iter().map(|id| Ok(verifier.class(*id)?.who.to_string())).collect();
+        let subjects = subjects?.into_iter().collect();
+        let (stage, before_write) = (write.stage - 1, self.writes.len());
+        self.waits.push(PlacedWait { stage, before_write, subjects, is_for_access_entries });
+        Ok(moved)
+    }
+
     /// Adds the requests with which a class is outside its bounds after the next write, or may be. Each is added once.
     fn add_violations(&mut self, verifier: &Verifier<'_>, id: ClassId) -> Result<(), ObjectError> {
         let subject = verifier.class(id)?.who.to_string();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::access_entries::planned_namespaces;
 use super::changes::{ChangeId, ObjectChange, Op, PlannedChanges, Purpose, ScheduledWrite, TargetObject};
 use super::emission::WriteEmitter;
 use super::identity_classes::{BoundsId, ClassId};
@@ -9,7 +10,7 @@ use super::objects::ObjectArena;
 use super::replay::{ReplayedSchedule, replay};
 use super::verifier::{AppliedWrite, PlannedRules, Verifier, VerifierCheckpoint};
 use super::{Author, ChangeKind, PendingWrite, internal};
-use crate::access::AccessEngine;
+use crate::access::{AccessEngine, KnownNamespaces};
 use crate::plan::Step;
 use crate::state::State;
 use crate::state::object::ObjectError;
@@ -45,7 +46,7 @@ pub(super) struct Scheduler<'s> {
 
 /// The progress of a scheduler, to be restored if a strategy does not help.
 pub(super) struct SchedulerCheckpoint<'s> {
-    verifier: VerifierCheckpoint,
+    verifier: VerifierCheckpoint<'s>,
     changes: Vec<ObjectChange<'s>>,
     log: Vec<ScheduledWrite<'s>>,
     stage: usize,
@@ -80,7 +81,9 @@ impl<'s> Scheduler<'s> {
         arena: &'s ObjectArena,
         author: Author<'s>,
     ) -> Result<Self, ObjectError> {
-        let mut engine = AccessEngine::new(live)?;
+        let mut namespaces = KnownNamespaces::new([live]);
+        namespaces.extend(planned_namespaces(planned, arena)?);
+        let mut engine = AccessEngine::with_namespaces(live, namespaces)?;
         let planned_changes = PlannedChanges::new(planned, live, arena, &mut engine)?;
         let edit = planned.iter().find_map(|pending| match &pending.kind {
             ChangeKind::Map { edit, .. } => Some(&**edit),
@@ -151,6 +154,17 @@ impl<'s> Scheduler<'s> {
 
     pub(super) fn change(&self, id: ChangeId) -> Result<&ObjectChange<'s>, ObjectError> {
         self.changes.get(id.0).ok_or_else(|| internal("a change does not exist"))
+    }
+
+    /// Returns the next write of a change. An access entry of another type is deleted before it is created.
+    pub(super) fn next_purpose(&self, id: ChangeId) -> Result<Purpose<'s>, ObjectError> {
+        let change = self.change(id)?;
+        if let TargetObject::AccessEntry { id: entry, .. } = &change.target
+            && self.verifier.entries.get(*entry)?.is_replaced()
+        {
+            return Ok(Purpose::DeleteReplaced(id));
+        }
+        Ok(change.next(id).0)
     }
 
     /// Returns the changes that are not complete.

@@ -89,7 +89,13 @@ impl<'s> Scheduler<'s> {
                 (TargetObject::Role { id: role, planned }, _) => {
                     self.change_part_of_role(id, *role, *planned, partial, &mut used)?;
                 }
-                (TargetObject::Replace { .. } | TargetObject::Mapping, _) => {}
+                (
+                    TargetObject::Replace { .. }
+                    | TargetObject::AccessEntry { .. }
+                    | TargetObject::Association { .. }
+                    | TargetObject::Mapping,
+                    _,
+                ) => {}
             }
         }
         self.end_stage();

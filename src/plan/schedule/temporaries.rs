@@ -98,7 +98,10 @@ impl<'s> Scheduler<'s> {
                     all.insert(*id, planned);
                     bridge.map(|bridge| all.remove(&bridge));
                 }
-                TargetObject::Role { .. } | TargetObject::Mapping => {}
+                TargetObject::Role { .. }
+                | TargetObject::AccessEntry { .. }
+                | TargetObject::Association { .. }
+                | TargetObject::Mapping => {}
             }
         }
         all
@@ -221,7 +224,7 @@ impl<'s> Scheduler<'s> {
                     changed_bindings.insert(*id);
                 }
                 TargetObject::Role { id, .. } => roles.extend(self.verifier.engine.dependents(*id)),
-                TargetObject::Mapping => {}
+                TargetObject::AccessEntry { .. } | TargetObject::Association { .. } | TargetObject::Mapping => {}
             }
         }
         let existing: BTreeSet<BindingId> = temporaries.bindings.iter().map(|(id, _)| *id).collect();
@@ -273,7 +276,11 @@ impl<'s> Scheduler<'s> {
                     let purpose = Purpose::DeleteReplaced(*id);
                     self.try_write(change.op(purpose, 0)?, purpose)?
                 }
-                TargetObject::Replace { .. } | TargetObject::Role { .. } | TargetObject::Mapping => continue,
+                TargetObject::Replace { .. }
+                | TargetObject::Role { .. }
+                | TargetObject::AccessEntry { .. }
+                | TargetObject::Association { .. }
+                | TargetObject::Mapping => continue,
             };
             if !is_possible {
                 return Ok(false);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::identity_classes::{ClassId, Login, logins, state_with_aws_auth};
+use super::identity_classes::{ClassId, Login, MappingStores, logins};
 use super::internal;
 use super::verifier::Verifier;
-use crate::access::{AccessView, Aggregation};
+use crate::access::{Direction, IdentityMapping};
 use crate::plan::entries::aws_auth_edit::EntryVariant;
+use crate::state::config_map::AwsAuth;
 use crate::state::object::ObjectError;
 
 /// The logins of some classes, as aws-auth maps them.
@@ -59,19 +60,64 @@ impl Verifier<'_> {
     pub(super) fn logins_with(&self, variants: &[EntryVariant]) -> Result<Option<ClassLogins>, ObjectError> {
         let all_are = |expected: &EntryVariant| variants.iter().all(|variant| variant == expected);
         let mapped = self.all_classes(&self.mapped_classes)?.into_iter();
-        if all_are(&EntryVariant::Final) {
+        if all_are(&EntryVariant::Final) && self.entries.all_are(|slot| slot.planned) {
             return Ok(Some(mapped.map(|(id, class)| (id, class.planned_logins.clone())).collect()));
         }
-        if all_are(&EntryVariant::Live) {
+        if all_are(&EntryVariant::Live) && self.entries.all_are(|slot| slot.live) {
             return Ok(Some(mapped.map(|(id, class)| (id, class.live_logins.clone())).collect()));
         }
         let edit = self.edit.ok_or_else(|| internal("aws-auth is written, but not changed"))?;
         let Some(aws_auth) = edit.aws_auth_with(variants) else {
             return Ok(None);
         };
-        let state = state_with_aws_auth(Some(aws_auth));
-        let access = AccessView::new(&state, Aggregation::Reconciled);
-        Ok(Some(mapped.map(|(id, class)| (id, logins(&self.engine, &access.authenticate(&class.who)))).collect()))
+        let mapping = self.mapping_with(Some(aws_auth));
+        Ok(Some(mapped.map(|(id, class)| (id, logins(&self.engine, &mapping.authenticate(&class.who)))).collect()))
+    }
+
+    /// Returns the mapping of principals after the writes so far, with the content of aws-auth.
+    fn mapping_with(&self, aws_auth: Option<AwsAuth>) -> IdentityMapping {
+        let mut mapping = IdentityMapping::from_state(&MappingStores { aws_auth, ..self.stores.clone() }.into_state());
+        for slot in self.entries.iter() {
+            mapping.set_access_entry(slot.key.name(), slot.current);
+        }
+        mapping
+    }
+
+    /// Returns the mapping of principals after the writes so far.
+    pub(super) fn build_mapping(&self) -> Result<IdentityMapping, ObjectError> {
+        let aws_auth = match self.edit {
+            Some(edit) if self.variants.iter().any(|variant| *variant != EntryVariant::Live) => {
+                let aws_auth = edit.aws_auth_with(&self.variants);
+                Some(aws_auth.ok_or_else(|| internal("a scheduled aws-auth cannot be written"))?)
+            }
+            Some(_) | None => self.stores.aws_auth.clone(),
+        };
+        Ok(self.mapping_with(aws_auth))
+    }
+
+    /// Returns the logins of some classes after the writes so far.
+    pub(super) fn logins_of(&mut self, classes: &[ClassId]) -> Result<ClassLogins, ObjectError> {
+        if self.mapping.is_none() {
+            self.mapping = Some(self.build_mapping()?);
+        }
+        let mapping = self.mapping.as_ref().ok_or_else(|| internal("there is no mapping"))?;
+        let classes = self.all_classes(classes)?.into_iter();
+        Ok(classes.map(|(id, class)| (id, logins(&self.engine, &mapping.authenticate(&class.who)))).collect())
+    }
+
+    /// Returns whether changed logins have more or fewer subjects than before.
+    pub(super) fn direction_of(&self, old: &FormerLogins) -> Result<Direction, ObjectError> {
+        let mut direction = Direction::Neutral;
+        for (class, before) in old {
+            direction =
+                direction.and(match (before.current.as_slice(), self.class(*class)?.tokens.current.as_slice()) {
+                    ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
+                        Direction::between(&before.subjects.subjects, &now.subjects.subjects)
+                    }
+                    _ => Direction::Mixed,
+                });
+        }
+        Ok(direction)
     }
 
     /// Sets the logins of principals. Returns the previous logins of those that changed.

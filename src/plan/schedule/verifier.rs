@@ -5,36 +5,40 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::access_bounds::{AccessBounds, InitialBounds, Violation};
+use super::access_entries::{EntryId, EntrySlots};
 use super::changes::{Op, PlannedChanges, TargetObject};
-use super::identity_classes::{BoundsId, ClassId, IdentityClass, Login, assign_bounds, classes};
+use super::identity_classes::{BoundsId, ClassId, IdentityClass, Login, MappingStores, assign_bounds, classes};
 use super::internal;
 use super::token_logins::{FormerLogins, TokenLogins};
 use crate::access::{
-    AccessEffect, AccessEngine, AggregatedRules, Direction, EngineMark, GrantedRoles, RoleId, RuleId, SubjectId,
+    AccessEffect, AccessEngine, AggregatedRules, EngineMark, GrantedRoles, IdentityMapping, RoleId, RuleId, SubjectId,
     SubjectSet,
 };
 use crate::plan::entries::aws_auth_edit::{AwsAuthEdit, EntryVariant};
 use crate::state::State;
+use crate::state::access_entry::AccessEntry;
 use crate::state::object::ObjectError;
 
 /// How a write is undone.
 #[derive(Debug)]
-enum UndoWrite {
+pub(super) enum UndoWrite<'s> {
     Objects(EngineMark),
     Mapping { logins: FormerLogins, variants: Vec<EntryVariant> },
+    AccessEntry { id: EntryId, previous: Option<&'s AccessEntry>, mark: EngineMark, logins: FormerLogins },
 }
 
 /// A write that was applied, with the classes that it affects.
 #[derive(Debug)]
-pub(super) struct AppliedWrite {
+pub(super) struct AppliedWrite<'s> {
     pub(super) effect: AccessEffect,
     pub(super) affected: BTreeSet<ClassId>,
-    undo: UndoWrite,
+    pub(super) undo: UndoWrite<'s>,
 }
 
 /// The state of a verifier.
 #[derive(Debug)]
-pub(super) struct VerifierCheckpoint {
+pub(super) struct VerifierCheckpoint<'s> {
+    entries: Vec<Option<&'s AccessEntry>>,
     mark: EngineMark,
     logins: Vec<TokenLogins>,
     variants: Vec<EntryVariant>,
@@ -54,6 +58,11 @@ pub(super) struct Verifier<'s> {
     /// The planned change of aws-auth, and the variant of each entry after the writes so far.
     pub(super) edit: Option<&'s AwsAuthEdit>,
     pub(super) variants: Vec<EntryVariant>,
+    /// The stores of principals in the live state.
+    pub(super) stores: MappingStores,
+    pub(super) entries: EntrySlots<'s>,
+    /// The mapping of principals after the writes so far. `None` if it must be built.
+    pub(super) mapping: Option<IdentityMapping>,
     /// Whether a write of aws-auth leaves tokens behind that an API server has cached with their former identity.
     pub(super) caches_tokens: bool,
     /// Classes outside their bounds. Whether they stay outside is not checked.
@@ -115,8 +124,12 @@ impl<'s> Verifier<'s> {
         affected.extend(roles.iter().flat_map(|role| engine.subjects_of_role(*role)));
 
         let bound = engine.subjects();
-        let aws_auth = [live.aws_auth.clone(), planned.aws_auth.clone()];
-        let mut classes = classes(&engine, &affected, &bound, aws_auth)?;
+        let stores = MappingStores::live(live);
+        let mut entries = planned.entries.clone();
+        let sides = [stores.clone(), stores.planned(planned)];
+        let changed_keys = entries.comparison_keys().collect();
+        let mut classes = classes(&engine, &affected, &bound, sides, &changed_keys)?;
+        entries.index_classes(&classes);
         let pairs = assign_bounds(&mut classes);
         let bounds = bounds(&pairs, &mut engine, planned)?;
         let mapped_classes = classes.iter().enumerate().filter(|(_, class)| class.entry_key().is_some());
@@ -129,6 +142,9 @@ impl<'s> Verifier<'s> {
             mapped_classes,
             variants: vec![EntryVariant::Live; edit.map_or(0, |edit| edit.principal_edits.len())],
             edit,
+            stores,
+            entries,
+            mapping: None,
             caches_tokens: false,
             out_of_bounds: BTreeSet::new(),
         };
@@ -166,51 +182,51 @@ impl<'s> Verifier<'s> {
     }
 
     /// Applies a write. `None` if the text of aws-auth cannot be edited in this way.
-    pub(super) fn apply(&mut self, op: &Op<'s>) -> Result<Option<AppliedWrite>, ObjectError> {
+    pub(super) fn apply(&mut self, op: &Op<'s>) -> Result<Option<AppliedWrite<'s>>, ObjectError> {
         let mark = self.engine.mark();
         let effect = match op {
             Op::Role(id, role) => self.engine.set_role(*id, *role)?,
             Op::Binding(id, binding) => self.engine.set_binding(*id, *binding)?,
+            Op::Association(_, id, _, binding) => self.engine.set_binding(*id, *binding)?,
+            Op::AccessEntry(id, entry) => return self.apply_access_entry(*id, *entry).map(Some),
             Op::Mapping(variants) => return self.apply_mapping(variants),
         };
         let affected = self.affected(&effect);
         Ok(Some(AppliedWrite { effect, affected, undo: UndoWrite::Objects(mark) }))
     }
 
-    fn apply_mapping(&mut self, variants: &[EntryVariant]) -> Result<Option<AppliedWrite>, ObjectError> {
+    fn apply_mapping(&mut self, variants: &[EntryVariant]) -> Result<Option<AppliedWrite<'s>>, ObjectError> {
         let Some(logins) = self.logins_with(variants)? else {
             return Ok(None);
         };
         let old = self.set_logins(logins)?;
         let affected = old.iter().map(|(class, _)| *class).collect();
-        let mut direction = Direction::Neutral;
-        for (class, before) in &old {
-            direction =
-                direction.and(match (before.current.as_slice(), self.class(*class)?.tokens.current.as_slice()) {
-                    ([before], [now]) if before.subjects.is_in_system_masters == now.subjects.is_in_system_masters => {
-                        Direction::between(&before.subjects.subjects, &now.subjects.subjects)
-                    }
-                    _ => Direction::Mixed,
-                });
-        }
-        let effect = AccessEffect::without_grants(direction);
+        let effect = AccessEffect::without_grants(self.direction_of(&old)?);
+        self.mapping = None;
         let variants = std::mem::replace(&mut self.variants, variants.to_vec());
         Ok(Some(AppliedWrite { effect, affected, undo: UndoWrite::Mapping { logins: old, variants } }))
     }
 
-    pub(super) fn undo(&mut self, applied: AppliedWrite) -> Result<(), ObjectError> {
+    pub(super) fn undo(&mut self, applied: AppliedWrite<'s>) -> Result<(), ObjectError> {
         match applied.undo {
             UndoWrite::Objects(mark) => self.engine.undo(mark)?,
             UndoWrite::Mapping { logins, variants } => {
                 self.restore_logins(logins)?;
                 self.variants = variants;
+                self.mapping = None;
+            }
+            UndoWrite::AccessEntry { id, previous, mark, logins } => {
+                self.engine.undo(mark)?;
+                self.undo_access_entry(id, previous)?;
+                self.restore_logins(logins)?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn checkpoint(&self) -> VerifierCheckpoint {
+    pub(super) fn checkpoint(&self) -> VerifierCheckpoint<'s> {
         VerifierCheckpoint {
+            entries: self.entries.current(),
             mark: self.engine.mark(),
             logins: self.classes.iter().map(|class| class.tokens.clone()).collect(),
             variants: self.variants.clone(),
@@ -218,12 +234,14 @@ impl<'s> Verifier<'s> {
         }
     }
 
-    pub(super) fn restore(&mut self, checkpoint: &VerifierCheckpoint) -> Result<(), ObjectError> {
+    pub(super) fn restore(&mut self, checkpoint: &VerifierCheckpoint<'s>) -> Result<(), ObjectError> {
         self.engine.undo(checkpoint.mark)?;
         for (class, logins) in self.classes.iter_mut().zip(&checkpoint.logins) {
             class.tokens.clone_from(logins);
         }
         self.variants.clone_from(&checkpoint.variants);
+        self.entries.restore(&checkpoint.entries);
+        self.mapping = None;
         self.out_of_bounds.clone_from(&checkpoint.out_of_bounds);
         self.index_logins();
         Ok(())
@@ -248,16 +266,16 @@ impl<'s> Verifier<'s> {
         Ok(Some(keys))
     }
 
-    fn affected(&self, effect: &AccessEffect) -> BTreeSet<ClassId> {
+    pub(super) fn affected(&self, effect: &AccessEffect) -> BTreeSet<ClassId> {
         let subjects = effect.subjects();
         subjects.iter().filter_map(|subject| self.classes_by_subject.get(subject)).flatten().copied().collect()
     }
 
     /// Returns whether all classes that a write affects are within their bounds, if they were before it.
-    pub(super) fn stay_in_bounds(&self, applied: &AppliedWrite) -> Result<bool, ObjectError> {
+    pub(super) fn stay_in_bounds(&self, applied: &AppliedWrite<'_>) -> Result<bool, ObjectError> {
         match applied.undo {
             UndoWrite::Objects(_) => self.stay_in_bounds_after(&applied.affected, &applied.effect),
-            UndoWrite::Mapping { .. } => self.are_in_bounds(&applied.affected),
+            UndoWrite::Mapping { .. } | UndoWrite::AccessEntry { .. } => self.are_in_bounds(&applied.affected),
         }
     }
 
@@ -372,16 +390,24 @@ fn unknown_class() -> ObjectError {
 fn changed_roles(planned: &PlannedChanges<'_>) -> impl Iterator<Item = RoleId> {
     planned.changes.iter().filter_map(|change| match &change.target {
         TargetObject::Role { id, .. } => Some(*id),
-        TargetObject::Binding { .. } | TargetObject::Replace { .. } | TargetObject::Mapping => None,
+        TargetObject::Binding { .. }
+        | TargetObject::Replace { .. }
+        | TargetObject::AccessEntry { .. }
+        | TargetObject::Association { .. }
+        | TargetObject::Mapping => None,
     })
 }
 
 /// Returns the subjects that the changed bindings name now.
 fn subjects_of_changed_bindings<'s>(planned: &PlannedChanges<'s>, engine: &mut AccessEngine<'s>) -> Vec<SubjectId> {
     let ids = planned.changes.iter().filter_map(|change| match &change.target {
-        TargetObject::Binding { id, .. } | TargetObject::Replace { id, .. } => Some(*id),
-        TargetObject::Role { .. } | TargetObject::Mapping => None,
+        TargetObject::Binding { id, .. } | TargetObject::Replace { id, .. } | TargetObject::Association { id, .. } => {
+            Some(*id)
+        }
+        TargetObject::Role { .. } | TargetObject::AccessEntry { .. } | TargetObject::Mapping => None,
     });
+    let deleted = planned.entries.iter().flat_map(|slot| slot.associations.keys().copied());
+    let ids = ids.chain(deleted);
     let bindings: Vec<_> = ids.filter_map(|id| engine.binding(id)).collect();
     bindings.into_iter().flat_map(|binding| engine.subjects_of(binding)).collect()
 }

@@ -1,6 +1,6 @@
 //! A small in-memory cluster that plans are applied to, and the bounds as a plain evaluator computes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -9,13 +9,15 @@ use crate::access::{
     AccessView, Aggregation, IamIdentity, Identity, RenderedName, Request, SessionAttributes, SubjectQuery,
 };
 use crate::diagnostic::{Diagnostic, SourceMap};
-use crate::names::ObjectKey;
+use crate::names::{ObjectKey, ObjectKind};
 use crate::plan::probes::{AccessProbe, ProbeRequest, TransientAccess};
-use crate::plan::schedule::{Author, OrderedSteps, order};
+use crate::plan::schedule::{Author, ChangeKind, FirstPrecondition, OrderedSteps, PendingWrite, order};
 use crate::plan::{PlanBuilder, Step, entries, objects};
 use crate::policy::expand::Desired;
 use crate::policy::{DEFAULT_TOKEN_CACHE, OwnershipSpec};
 use crate::state::State;
+use crate::state::access_entry::{AccessEntriesStatus, AccessEntry};
+use crate::state::auth_mode::ObservedAuthMode;
 use crate::state::aws_auth::{Entry, EntryEdit, EntryPrincipal, Section, edit_section};
 use crate::state::config_map::{AwsAuth, config_map_to_json, entry_key};
 use crate::state::object::{binding_to_json, role_to_json};
@@ -57,12 +59,16 @@ fn entries_of(auth: Option<&AwsAuth>) -> Vec<Entry> {
 #[derive(Clone)]
 pub(super) struct Cluster {
     pub(super) objects: BTreeMap<ObjectKey, (Value, ObjectVersion)>,
+    auth_mode: ObservedAuthMode,
     clock: usize,
 }
 
 impl Cluster {
     pub(super) fn from_state(state: &State) -> Self {
-        let mut cluster = Self { objects: BTreeMap::new(), clock: 1 };
+        let mut cluster = Self { objects: BTreeMap::new(), auth_mode: state.auth_mode.clone(), clock: 1 };
+        for (key, entry) in state.access_entries.iter() {
+            cluster.store(key, entry.to_json());
+        }
         if let Some(auth) = &state.aws_auth {
             let annotations = &auth.meta.annotations;
             cluster.store(&ObjectKey::aws_auth(), config_map_to_json(&auth.data, annotations));
@@ -89,12 +95,16 @@ impl Cluster {
             body.pointer("/metadata/uid").and_then(Value::as_str).map_or(format!("u{}", self.clock), str::to_owned);
         body["metadata"]["uid"] = json!(uid);
         body["metadata"]["resourceVersion"] = json!(self.clock.to_string());
-        let version = ObjectVersion::from_object(&body).unwrap();
+        let version = match key.kind() {
+            ObjectKind::AccessEntry => AccessEntry::version(&body).unwrap(),
+            _ => ObjectVersion::from_object(&body).unwrap(),
+        };
         self.objects.insert(key.clone(), (body, version));
     }
 
     pub(super) fn state(&self) -> State {
-        let mut state = State::default();
+        let mut state = State { auth_mode: self.auth_mode.clone(), ..State::default() };
+        state.access_entries.status = AccessEntriesStatus::Known;
         for (key, (body, _)) in &self.objects {
             state.insert_object(key, body).unwrap();
         }
@@ -137,8 +147,32 @@ impl Cluster {
     }
 }
 
+/// Returns the writes that bring the access entries of a state to those of another one.
+fn access_entry_writes(live: &State, end: &State) -> Vec<PendingWrite> {
+    let keys: BTreeSet<&ObjectKey> =
+        live.access_entries.iter().chain(end.access_entries.iter()).map(|(key, _)| key).collect();
+    let content = |entry: Option<&AccessEntry>| {
+        let mut value = entry.map(AccessEntry::to_json)?;
+        value["metadata"] = json!({ "name": value["metadata"]["name"] });
+        Some(value)
+    };
+    let mut writes = Vec::new();
+    for key in keys {
+        let (now, after) = (live.access_entries.get(key), content(end.access_entries.get(key)));
+        if content(now) != after {
+            let precondition = now.map_or(FirstPrecondition::Absent, |entry| FirstPrecondition::AsRead {
+                uid: entry.meta.uid.clone(),
+                resource_version: entry.meta.resource_version.clone().unwrap(),
+            });
+            let kind = ChangeKind::AccessEntry { after };
+            writes.push(PendingWrite { object: key.clone(), kind, precondition, description: String::new() });
+        }
+    }
+    writes
+}
+
 /// Returns the ordered steps of a plan.
-pub(super) fn ordered(live: &State, desired: &Desired) -> OrderedSteps {
+pub(super) fn ordered(live: &State, desired: &Desired, end: &State) -> OrderedSteps {
     let sources = SourceMap::default();
     let ownership = OwnershipSpec::default();
     let mut builder = PlanBuilder {
@@ -152,6 +186,7 @@ pub(super) fn ordered(live: &State, desired: &Desired) -> OrderedSteps {
     objects::plan_objects(&mut builder, desired, live, &ownership);
     let errors: Vec<&Diagnostic> = builder.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).collect();
     assert!(errors.is_empty(), "{errors:#?}");
+    builder.writes.extend(access_entry_writes(live, end));
     order(builder.writes, live, Author { policy: POLICY }, DEFAULT_TOKEN_CACHE).unwrap()
 }
 
@@ -367,7 +402,9 @@ pub(super) fn apply_and_check(
             numbers.swap(index, random_below(index + 1));
         }
         for number in numbers {
-            let former = (steps[number].object == ObjectKey::aws_auth()).then(|| cluster.state());
+            let maps_principals =
+                matches!(steps[number].object.kind(), ObjectKind::ConfigMap | ObjectKind::AccessEntry);
+            let former = maps_principals.then(|| cluster.state());
             cluster.apply_step(number, &steps[number], &mut versions);
             let state = cluster.state();
             if let Some(former) = former {
@@ -444,6 +481,10 @@ pub(super) fn check_same_content(state: &State, expected: &State) -> Result<(), 
         all.sort();
         all
     };
+    let left = access_entry_writes(state, expected);
+    if !left.is_empty() {
+        return Err(format!("access entries: {left:?}"));
+    }
     let (actual, expected) = (entries(state), entries(expected));
     if actual == expected { Ok(()) } else { Err(format!("aws-auth: {actual:?}, expected {expected:?}")) }
 }

@@ -54,7 +54,7 @@ fn side(entries: Entries<'_>, roles: NamedRoles<'_>, bindings: Bindings<'_>) -> 
 fn ordered_steps(before: &ScenarioSide, after: &ScenarioSide) -> OrderedSteps {
     let PlanScenario { live, desired, end } = scenario(before.clone(), after.clone(), || TestOwner::ThisPolicy);
     let start = Cluster::from_state(&live);
-    let ordered = ordered(&start.state(), &desired);
+    let ordered = ordered(&start.state(), &desired, &end);
     let clusters = apply_and_check(&start, &ordered, &universe(), &end, &mut |_| 0).unwrap();
     check_same_content(&clusters.last().unwrap().state(), &end).unwrap();
     ordered

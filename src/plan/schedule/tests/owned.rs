@@ -8,6 +8,8 @@ use crate::diagnostic::Span;
 use crate::names::ObjectKey;
 use crate::policy::expand::{Desired, DesiredEntry, DesiredItem, DesiredRole};
 use crate::state::State;
+use crate::state::access_entry::{AccessEntriesStatus, AccessEntry};
+use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::aws_auth::{Entry, Section};
 use crate::state::config_map::{entry_key, principal_text};
 use crate::state::entry_marks::{EntryMarks, content_hash, entry_id};
@@ -21,6 +23,7 @@ pub(super) struct ScenarioSide {
     pub(super) roles: BTreeMap<ObjectKey, Role>,
     pub(super) bindings: BTreeMap<ObjectKey, Binding>,
     pub(super) entries: Vec<Entry>,
+    pub(super) access_entries: Vec<AccessEntry>,
 }
 
 /// The owner of an object or entry.
@@ -53,8 +56,13 @@ pub(super) fn scenario(
     mut owner: impl FnMut() -> TestOwner,
 ) -> PlanScenario {
     let mut desired = Desired::default();
-    let mut live = State::default();
-    let mut end = State::default();
+    let auth_mode = ObservedAuthMode::Known(ClusterAuthMode::ApiAndConfigMap);
+    let mut live = State { auth_mode: auth_mode.clone(), ..State::default() };
+    let mut end = State { auth_mode, ..State::default() };
+    for (state, entries) in [(&mut live, before.access_entries), (&mut end, after.access_entries)] {
+        state.access_entries.status = AccessEntriesStatus::Known;
+        entries.into_iter().for_each(|entry| state.insert_access_entry(entry));
+    }
     let mut mark = |key: &ObjectKey, meta: &mut ObjectMeta, labels: &Labels, digest: String| {
         let owner = owner();
         match owner {

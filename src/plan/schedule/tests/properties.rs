@@ -21,7 +21,7 @@ fn check_order(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(),
     let PlanScenario { live, desired, end } = pair;
     let universe = universe();
     let start = Cluster::from_state(live);
-    let ordered_steps = ordered(&start.state(), desired);
+    let ordered_steps = ordered(&start.state(), desired, end);
     let OrderedSteps { steps, windows, .. } = &ordered_steps;
     let steps_text =
         || format!("{:#?}", steps.iter().map(|step| (step.stage, &step.description, &step.write)).collect::<Vec<_>>());
@@ -43,14 +43,14 @@ fn check_order(pair: &PlanScenario, kind: ScenarioKind, seed: u64) -> Result<(),
         clusters = apply_and_check(&start, &ordered_steps, &universe, end, &mut random_below).map_err(fail)?;
         let last = clusters.last().unwrap().state();
         check_same_content(&last, end).map_err(fail)?;
-        let second_plan = ordered(&last, desired).steps;
+        let second_plan = ordered(&last, desired, end).steps;
         prop_assert!(second_plan.is_empty(), "a second plan: {second_plan:#?}\n{}", steps_text());
     }
     // An apply that is killed here is planned again from the state that it leaves.
     let at = random_below(clusters.len());
     let killed = &clusters[at];
     let fail = |reason: String| fail(format!("killed at {at}: {reason}"));
-    let rest = ordered(&killed.state(), desired);
+    let rest = ordered(&killed.state(), desired, end);
     let windows = &rest.windows;
     prop_assert!(!kind.is_safe() || windows.is_empty(), "killed at {at}: {windows:#?} {}", steps_text());
     let rest = apply_and_check(killed, &rest, &universe, end, &mut random_below).map_err(fail)?;
@@ -80,7 +80,7 @@ fn waits_are_needed() {
         for _ in 0..number {
             let PlanScenario { live, desired, end } = pair(kind).new_tree(&mut runner).unwrap().current();
             let start = Cluster::from_state(&live);
-            let mut ordered = ordered(&start.state(), &desired);
+            let mut ordered = ordered(&start.state(), &desired, &end);
             counts.plans += 1;
             counts.with_windows += usize::from(!ordered.windows.is_empty());
             counts.not_proven += usize::from(!ordered.unproven.is_empty());
@@ -119,8 +119,8 @@ proptest! {
 
     #[test]
     fn plans_that_only_add_or_only_remove_have_no_waits(scenarios in addition()) {
-        for PlanScenario { live, desired, .. } in scenarios {
-            let OrderedSteps { waits, windows, unproven, .. } = ordered(&Cluster::from_state(&live).state(), &desired);
+        for PlanScenario { live, desired, end } in scenarios {
+            let OrderedSteps { waits, windows, unproven, .. } = ordered(&Cluster::from_state(&live).state(), &desired, &end);
             prop_assert!(waits.is_empty() && windows.is_empty() && unproven.is_empty(), "{waits:#?} {windows:#?}");
         }
     }
@@ -140,11 +140,18 @@ proptest! {
         pair in pair(ScenarioKind::Nodes), seed in any::<u64>(),
     ) {
         check_order(&pair, ScenarioKind::Nodes, seed)?;
-        let steps = ordered(&Cluster::from_state(&pair.live).state(), &pair.desired).steps;
+        let steps = ordered(&Cluster::from_state(&pair.live).state(), &pair.desired, &pair.end).steps;
         for text in steps.iter().filter_map(written_map_roles) {
             let entry = text.split("- rolearn").find(|entry| entry.contains("role/admin"));
             prop_assert!(entry.is_none_or(|entry| entry.contains("system:node:{{EC2PrivateDNSName}}")), "{text}");
         }
+    }
+
+    #[test]
+    fn every_write_of_access_entries_keeps_access_within_bounds_or_is_reported(
+        pair in pair(ScenarioKind::AccessEntries), seed in any::<u64>(),
+    ) {
+        check_order(&pair, ScenarioKind::AccessEntries, seed)?;
     }
 
     #[test]

@@ -8,6 +8,7 @@ use proptest::sample::{select, subsequence};
 
 use super::model::Universe;
 use super::owned::{PlanScenario, ScenarioSide, TestOwner, scenario};
+use crate::access::tests::random::access_entries;
 use crate::access::{Request, SubjectQuery};
 use crate::api_resources::KnownResources;
 use crate::names::ObjectKey;
@@ -29,14 +30,17 @@ pub(super) enum ScenarioKind {
     Nodes,
     /// With several entries of one principal, of which one wins or the authenticator picks one at random.
     Duplicates,
+    /// With access entries.
+    AccessEntries,
 }
 
 impl ScenarioKind {
-    pub(super) const ALL: [Self; 5] = [Self::Plain, Self::Aggregated, Self::Account, Self::Nodes, Self::Duplicates];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Plain, Self::Aggregated, Self::Account, Self::Nodes, Self::Duplicates, Self::AccessEntries];
 
     /// Returns whether a safe order always exists.
     pub(super) fn is_safe(self) -> bool {
-        self != Self::Aggregated
+        !matches!(self, Self::Aggregated | Self::AccessEntries)
     }
 }
 
@@ -93,7 +97,7 @@ fn principals(kind: ScenarioKind) -> Vec<EntryPrincipal> {
         ScenarioKind::Account => {
             all.extend(["111122223333", "444455556666"].map(|id| EntryPrincipal::Account(id.to_owned())));
         }
-        ScenarioKind::Plain | ScenarioKind::Aggregated | ScenarioKind::Nodes => {}
+        ScenarioKind::Plain | ScenarioKind::Aggregated | ScenarioKind::Nodes | ScenarioKind::AccessEntries => {}
     }
     all
 }
@@ -205,10 +209,13 @@ fn bindings(kind: ScenarioKind) -> impl Strategy<Value = BTreeMap<ObjectKey, Bin
 
 fn side(kind: ScenarioKind) -> impl Strategy<Value = ScenarioSide> {
     let most = if kind == ScenarioKind::Duplicates { 5 } else { 3 };
-    (vec(entry(kind), 0..=most), roles(kind), bindings(kind)).prop_map(move |(mut entries, roles, bindings)| {
+    let all = (vec(entry(kind), 0..=most), roles(kind), bindings(kind), access_entries());
+    all.prop_map(move |(mut entries, roles, bindings, mut access_entries)| {
         let mut seen = BTreeSet::new();
         entries.retain(|entry| kind == ScenarioKind::Duplicates || seen.insert(entry_key(entry)));
-        ScenarioSide { roles, bindings, entries }
+        let mut seen = BTreeSet::new();
+        access_entries.retain(|entry| kind == ScenarioKind::AccessEntries && seen.insert(entry.principal().to_owned()));
+        ScenarioSide { roles, bindings, entries, access_entries }
     })
 }
 
@@ -240,6 +247,12 @@ pub(super) fn pair(kind: ScenarioKind) -> impl Strategy<Value = PlanScenario> {
             if keep() {
                 after.entries.retain(|known| entry_key(known) != entry_key(entry));
                 after.entries.push(entry.clone());
+            }
+        }
+        for entry in &before.access_entries {
+            if keep() {
+                after.access_entries.retain(|known| known.principal() != entry.principal());
+                after.access_entries.push(entry.clone());
             }
         }
         let mut owner = owner.into_iter().cycle();
@@ -283,6 +296,7 @@ pub(super) fn universe() -> Universe {
         "arn:aws:iam::111122223333:user/team/bob",
         "arn:aws:iam::111122223333:user/team/BOB",
         "arn:aws:iam::444455556666:role/other",
+        "arn:aws:iam::111122223333:user/bob",
         "account:111122223333",
         "account:444455556666",
         "user:arn:aws:iam::111122223333:role/viewer",
