@@ -25,6 +25,44 @@ pub(super) struct LivePrincipals<'s> {
     access_entries: BTreeMap<String, Vec<&'s AccessEntry>>,
 }
 
+/// Why a principal has only an entry of aws-auth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AwsAuthReason {
+    /// The `authentication` of the cluster.
+    Given,
+    ConfigMapMode,
+    /// It is in aws-auth, and the policy does not say that it moves.
+    NotMoved,
+    UnknownMode,
+}
+
+impl AwsAuthReason {
+    pub(super) fn because(self) -> &'static str {
+        match self {
+            Self::Given => "the cluster has `authentication = \"aws-auth\"`",
+            Self::ConfigMapMode => "the authentication mode of the cluster is CONFIG_MAP",
+            Self::NotMoved => "the principal is in aws-auth, and a plan does not move it on its own",
+            Self::UnknownMode => "the authentication mode of the cluster is not known",
+        }
+    }
+
+    /// What to do so that the principal has an access entry.
+    pub(super) fn help(self) -> &'static str {
+        match self {
+            Self::Given | Self::NotMoved => {
+                "write `authentication = \"access-entries\"` or `authentication = \"both\"` for the cluster"
+            }
+            Self::ConfigMapMode => {
+                "change the mode first: aws eks update-cluster-config --name NAME --access-config \
+                 authenticationMode=API_AND_CONFIG_MAP"
+            }
+            Self::UnknownMode => {
+                "connect with `eks = { name = …, region = … }` in `[clusters]` or with `--eks NAME`, which reads the mode"
+            }
+        }
+    }
+}
+
 /// Several access entries match the ARN of a principal without a path.
 pub(super) struct AmbiguousPath {
     pub(super) principals: Vec<String>,
@@ -110,14 +148,12 @@ impl<'s> LivePrincipals<'s> {
     }
 
     /// Returns why a principal has only an entry of aws-auth.
-    pub(super) fn aws_auth_reason(&self, given: Option<&Located<PrincipalStores>>) -> &'static str {
+    pub(super) fn aws_auth_reason(&self, given: Option<&Located<PrincipalStores>>) -> AwsAuthReason {
         match (given, self.mode) {
-            (Some(_), _) => "the cluster has `authentication = \"aws-auth\"`",
-            (None, Some(ClusterAuthMode::ConfigMap)) => "the authentication mode of the cluster is CONFIG_MAP",
-            (None, Some(ClusterAuthMode::ApiAndConfigMap)) => {
-                "the principal is in aws-auth, and a plan does not move it on its own"
-            }
-            (None, _) => "the authentication mode of the cluster is not known",
+            (Some(_), _) => AwsAuthReason::Given,
+            (None, Some(ClusterAuthMode::ConfigMap)) => AwsAuthReason::ConfigMapMode,
+            (None, Some(ClusterAuthMode::ApiAndConfigMap)) => AwsAuthReason::NotMoved,
+            (None, Some(ClusterAuthMode::Api | ClusterAuthMode::Other(_)) | None) => AwsAuthReason::UnknownMode,
         }
     }
 

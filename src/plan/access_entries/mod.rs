@@ -45,7 +45,9 @@ pub(super) fn plan_access_entries(
             );
             continue;
         }
-        owners.check(builder, item);
+        if !owners.check(builder, item) {
+            continue;
+        }
         match live.access_entries.get(key) {
             None => plan_creation(builder, key, item),
             Some(entry) => plan_update(builder, key, item, entry),

@@ -49,13 +49,15 @@ impl AwsAuthOwners {
         Self(if is_read { live.entry_marks() } else { EntryMarks::default() })
     }
 
-    /// Adds an error if another policy owns the aws-auth entry of the principal: the access entry would take its effect.
-    pub(super) fn check(&self, builder: &mut PlanBuilder<'_>, item: &DesiredItem<DesiredAccessEntry>) {
+    /// Returns whether the policy may write the access entry. If not, adds an error: the aws-auth entry of the principal,
+    /// which would lose its effect, is owned by another policy.
+    pub(super) fn check(&self, builder: &mut PlanBuilder<'_>, item: &DesiredItem<DesiredAccessEntry>) -> bool {
         let principal = &item.value.principal;
         let key = match_key(principal);
         let owners = Section::ALL.into_iter().filter_map(|section| self.0.owner(entry_id(section, &key)));
         let policy = builder.policy;
-        if let Some(other) = owners.into_iter().find(|owner| *owner != policy) {
+        let other = owners.into_iter().find(|owner| *owner != policy);
+        if let Some(other) = other {
             builder.diagnostics.push(
                 Diagnostic::error(format!("the aws-auth entry of {principal} is owned by policy `{other}`"))
                     .primary_label(item.span, "")
@@ -63,6 +65,7 @@ impl AwsAuthOwners {
                     .with_help(format!("remove {principal} from one of the two policies, `{policy}` or `{other}`")),
             );
         }
+        other.is_none()
     }
 }
 

@@ -102,7 +102,6 @@ fn bare_and_sso_names_find_the_entry_with_its_path() {
         "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef";
     let policy = "[principals.admins]\nsso = { permission-set = \"Admin\", account = \"111122223333\", id = \"0123456789abcdef\" }\n";
     let live = state("API", &[entry(sso, &json!({ "username": "x" }))], "");
-    let arn = "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef";
     assert!(plan_of(policy, &live).changes().starts_with(&format!("Adopt access entry {sso}\n")));
     apply(policy, &live);
     insta::assert_snapshot!(prose(&plan_of(policy, &state("API", &[], "")).diagnostics), @r#"
@@ -113,8 +112,13 @@ fn bare_and_sso_names_find_the_entry_with_its_path() {
     let region = policy.replace("id =", "region = \"eu-west-1\", id =");
     assert!(plan_of(&region, &state("API", &[], "")).changes().starts_with(&format!("Create access entry {sso}\n")));
     let in_both = [entry(sso, &json!({})), entry(&sso.replace("eu-west-1/", ""), &json!({}))];
-    insta::assert_snapshot!(prose(&plan_of(policy, &state("API", &in_both, "")).diagnostics), @"");
-    assert_ne!(arn, sso);
+    insta::assert_snapshot!(prose(&plan_of(policy, &state("API", &in_both, "")).diagnostics), @r"
+    error: access entry of `admins`: several access entries match the role without its path
+      because: a role that is created again can have another path, and the old entry stays
+      note: arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef
+      note: arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef
+      help: write the ARN with its path, as IAM shows it
+    ");
 }
 
 #[test]
@@ -124,8 +128,17 @@ fn store_that_the_mode_does_not_have_is_an_error() {
         assert!(planned.diagnostics.iter().all(|diagnostic| diagnostic.primary.is_some()));
         prose(&planned.diagnostics)
     };
-    insta::assert_snapshot!(problem("access-entries", "CONFIG_MAP"), @"");
-    insta::assert_snapshot!(problem("aws-auth", "API"), @"");
+    insta::assert_snapshot!(problem("access-entries", "CONFIG_MAP"), @r#"
+    error: `authentication = "access-entries"` is not possible: the cluster has no access entries
+      because: its authentication mode is CONFIG_MAP
+      help: write `authentication = "aws-auth"`, or change the mode first: aws eks update-cluster-config --name NAME --access-config authenticationMode=API_AND_CONFIG_MAP
+      note: the mode cannot be changed back
+    "#);
+    insta::assert_snapshot!(problem("aws-auth", "API"), @r#"
+    error: `authentication = "aws-auth"` is not possible: the cluster does not read aws-auth
+      because: its authentication mode is API, which cannot be changed back
+      help: write `authentication = "access-entries"`
+    "#);
     assert!(problem("both", "API").starts_with("error: `authentication = \"both\"` is not possible"));
     assert!(problem("both", "CONFIG_MAP").starts_with("error: `authentication = \"both\"` is not possible"));
     for (authentication, mode) in [
@@ -147,23 +160,52 @@ fn unknown_access_entries_are_an_error_where_they_decide() {
     let mut live = state("API_AND_CONFIG_MAP", &[], "");
     live.access_entries.status =
         AccessEntriesStatus::Unknown("you are not allowed to call eks:ListAccessEntries".to_owned());
-    insta::assert_snapshot!(prose(&plan_of(PLAIN, &live).diagnostics), @"");
+    insta::assert_snapshot!(prose(&plan_of(PLAIN, &live).diagnostics), @r"
+    error: the access entries of the cluster are not known
+      because: you are not allowed to call eks:ListAccessEntries
+      note: which principals have an access entry decides where the policy's principals are
+      help: allow eks:ListAccessEntries, eks:DescribeAccessEntry and eks:ListAssociatedAccessPolicies on the cluster
+    ");
     assert!(plan_of(&in_cluster("aws-auth", PLAIN), &live).diagnostics.is_empty());
     assert!(plan_of("", &live).diagnostics.is_empty());
     live.access_entries.status = AccessEntriesStatus::NotAsked;
-    insta::assert_snapshot!(prose(&plan_of(&in_cluster("both", PLAIN), &live).diagnostics), @"");
+    insta::assert_snapshot!(prose(&plan_of(&in_cluster("both", PLAIN), &live).diagnostics), @r"
+    error: the access entries of the cluster are not known
+      because: EKS was not asked for them
+      help: connect with `eks = { name = …, region = … }` in `[clusters]`, or with `--eks NAME`
+    ");
 }
 
 #[test]
 fn principals_that_only_access_entries_can_map_are_refused_in_aws_auth() {
     let live = state("CONFIG_MAP", &[], "");
-    insta::assert_snapshot!(prose(&plan_of(VIEWER, &live).diagnostics), @"");
+    insta::assert_snapshot!(prose(&plan_of(VIEWER, &live).diagnostics), @r"
+    error: `viewer` has access policies, but no access entry
+      because: the authentication mode of the cluster is CONFIG_MAP
+      note: aws-auth gives a principal groups, and cannot give it access policies
+      help: change the mode first: aws eks update-cluster-config --name NAME --access-config authenticationMode=API_AND_CONFIG_MAP
+    ");
     let auto = NODES.replace("\"node\"", "\"auto-node\"");
-    insta::assert_snapshot!(prose(&plan_of(&auto, &live).diagnostics), @"");
+    insta::assert_snapshot!(prose(&plan_of(&auto, &live).diagnostics), @r#"
+    error: `workers` has `kind = "auto-node"`, but no access entry
+      because: the authentication mode of the cluster is CONFIG_MAP
+      note: EKS documents no aws-auth entry for such nodes
+      help: change the mode first: aws eks update-cluster-config --name NAME --access-config authenticationMode=API_AND_CONFIG_MAP
+    "#);
     let moving = state("API_AND_CONFIG_MAP", &[], PLAIN_ENTRY);
-    insta::assert_snapshot!(prose(&plan_of(VIEWER, &moving).diagnostics), @"");
+    insta::assert_snapshot!(prose(&plan_of(VIEWER, &moving).diagnostics), @r#"
+    error: `viewer` has access policies, but no access entry
+      because: the principal is in aws-auth, and a plan does not move it on its own
+      note: aws-auth gives a principal groups, and cannot give it access policies
+      help: write `authentication = "access-entries"` or `authentication = "both"` for the cluster
+    "#);
     let account = "[principals.partner]\naccount = \"444455556666\"\n";
-    insta::assert_snapshot!(prose(&plan_of(account, &state("API", &[], "")).diagnostics), @"");
+    insta::assert_snapshot!(prose(&plan_of(account, &state("API", &[], "")).diagnostics), @r#"
+    error: `partner` is a whole account, which cannot have an access entry
+      because: an access entry is for one IAM role or user
+      help: list the IAM roles and users of the account individually, with `role = …` or `user = …`
+      help: while the cluster reads aws-auth, `authentication = "both"` keeps the account there
+    "#);
     assert_eq!(
         plan_of(&in_cluster("both", account), &state("API_AND_CONFIG_MAP", &[], "")).changes(),
         "Create aws-auth account 444455556666"
@@ -174,7 +216,11 @@ fn principals_that_only_access_entries_can_map_are_refused_in_aws_auth() {
 #[test]
 fn masters_group_is_refused_with_the_access_policy_to_use() {
     let policy = format!("{PLAIN}groups = [\"system:masters\"]\n[groups.\"system:masters\"]\n");
-    insta::assert_snapshot!(prose(&plan_of(&policy, &state("API", &[], "")).diagnostics), @"");
+    insta::assert_snapshot!(prose(&plan_of(&policy, &state("API", &[], "")).diagnostics), @r#"
+    error: access entry of `viewer`: a group of an access entry must not start with `system:`: `system:masters`
+      because: the authorizer of EKS gives such access, not a group
+      help: write `access-policies = [{ policy = "AmazonEKSClusterAdminPolicy" }]` instead of the group
+    "#);
     assert!(plan_of(&policy, &state("API_AND_CONFIG_MAP", &[], PLAIN_ENTRY)).diagnostics.is_empty());
 }
 
