@@ -97,6 +97,30 @@ impl AwsSession {
         Ok(Self { config, credentials, region, settings, context, clock, tokens: AtomicU64::new(0) })
     }
 
+    /// Returns a session with the double of AWS at this address. Tests of one process cannot have variables of their own.
+    #[cfg(test)]
+    pub(crate) async fn for_endpoint(
+        endpoint: &str,
+        region: &str,
+        credentials: Credentials,
+        context: AwsCallContext,
+    ) -> Result<Self, AwsError> {
+        let clock = ClockOffset::default();
+        let http_client = LoggedHttpClient::new(AwsHttpClient::new(&context)?, context.log.clone(), clock.clone());
+        let provider = SharedCredentialsProvider::new(credentials);
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client)
+            .endpoint_url(endpoint)
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(provider.clone())
+            .load()
+            .await;
+        let settings = AwsSettings { region: Some(region.to_owned()), ..AwsSettings::default() };
+        let credentials = context.pool.get_or_insert(&settings, || CredentialCache::new(provider));
+        let (region, tokens) = (region.to_owned(), AtomicU64::new(0));
+        Ok(Self { config, credentials, region, settings, context, clock, tokens })
+    }
+
     pub(crate) fn region(&self) -> &str {
         &self.region
     }

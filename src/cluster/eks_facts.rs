@@ -136,7 +136,7 @@ impl EksFacts {
         reasons.into_iter().filter_map(|(field, reason)| Some((field, reason?))).collect()
     }
 
-    /// Returns the status of the access entries of a snapshot that has no document of one.
+    /// Returns the status of the access entries of the snapshot.
     pub(crate) fn access_entries_status(&self) -> AccessEntriesStatus {
         match &self.unknown_access_entries {
             Some(reason) => AccessEntriesStatus::Unknown(format!("the snapshot does not have them: {reason}")),

@@ -313,10 +313,9 @@ impl ReadCluster for SnapshotCluster {
         let content = self.content();
         let auth_mode = content.facts.eks().map(EksFacts::observed_auth_mode).unwrap_or_default();
         let has_entries = content.objects.keys().any(|key| key.kind() == ObjectKind::AccessEntry);
-        let status = match content.facts.eks() {
-            _ if has_entries => AccessEntriesStatus::Known,
-            Some(facts) => facts.access_entries_status(),
-            None => AccessEntriesStatus::NotAsked,
+        let status = match content.facts.eks().map(EksFacts::access_entries_status).unwrap_or_default() {
+            AccessEntriesStatus::NotAsked if has_entries => AccessEntriesStatus::Known,
+            status => status,
         };
         let mut state = State { auth_mode, resources: content.facts.resources(), ..State::default() };
         state.access_entries.status = status;

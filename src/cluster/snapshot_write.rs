@@ -14,7 +14,7 @@ use crate::aws::{AwsError, EntryError};
 use crate::diagnostic::InternalError;
 use crate::files::replace_input;
 use crate::guard::Observed;
-use crate::names::{ObjectKey, ObjectKind};
+use crate::names::{ObjectKey, ObjectKind, eks_cluster_in_arn};
 use crate::plan::AccessProbe;
 use crate::state::auth_mode::ClusterAuthMode;
 use crate::state::write::{AcceptedWrite, ResolvedPrecondition, WriteError, WriteRequest, accept, apply_merge_patch};
@@ -161,6 +161,11 @@ impl SnapshotContent {
             && self.is_terminating(namespace)
         {
             return Err(rejected(WriteError::NamespaceTerminating(namespace.to_owned())));
+        }
+        let mode = self.facts.eks().and_then(|facts| facts.auth_mode.known());
+        if key.kind() == ObjectKind::AccessEntry && mode == Some(&ClusterAuthMode::ConfigMap) {
+            let cluster = self.facts.eks().and_then(|facts| eks_cluster_in_arn(facts.arn.known()?)).unwrap_or_default();
+            return Err(AwsError::from(EntryError::ModeWithoutEntries { cluster: cluster.to_owned() }).into());
         }
         let namespace_exists = key.namespace().is_none_or(|name| self.has_namespace(name));
         let stored = self.objects.get(key).map(|stored| (&stored.value, version_or_digest(&stored.value)));

@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod access_entries;
 mod aggregation;
 mod api_resources;
 mod architecture;
