@@ -141,9 +141,14 @@ impl<'s> AccessView<'s> {
     }
 
     /// Returns the access in a state that is compared with another one.
-    pub(crate) fn compared_with(state: &'s State, other: &'s State, aggregation: Aggregation) -> Self {
+    fn compared_with(state: &'s State, other: &'s State, aggregation: Aggregation) -> Self {
         let namespaces = OnceCell::from(KnownNamespaces::new([state, other]));
         Self { grants: Grants::with_namespaces(state, aggregation, namespaces), ..Self::new(state, aggregation) }
+    }
+
+    /// Returns the access in two states that are compared.
+    pub(crate) fn pair(first: &'s State, second: &'s State, aggregation: Aggregation) -> (Self, Self) {
+        (Self::compared_with(first, second, aggregation), Self::compared_with(second, first, aggregation))
     }
 
     pub(crate) fn state(&self) -> &'s State {

@@ -163,6 +163,22 @@ impl DenialReason {
     }
 }
 
+/// The stores of principals, each of which can be that of another state.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PrincipalStores<'m> {
+    pub(super) access_entries: &'m IdentityMapping,
+    /// mapRoles and mapUsers.
+    pub(super) aws_auth: &'m IdentityMapping,
+    /// mapAccounts.
+    pub(super) accounts: &'m IdentityMapping,
+}
+
+impl<'m> PrincipalStores<'m> {
+    pub(super) fn all_of(mapping: &'m IdentityMapping) -> Self {
+        Self { access_entries: mapping, aws_auth: mapping, accounts: mapping }
+    }
+}
+
 /// The result of authenticating a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Authentication {
@@ -197,7 +213,7 @@ impl Authentication {
             Self::Identity(Identity::new_authenticated(username.map(literal), groups, IdentitySource::Query))
         };
         match query {
-            SubjectQuery::Arn(iam_identity) => Self::for_iam_identity(iam_identity, mapping, mapping),
+            SubjectQuery::Arn(iam_identity) => Self::for_iam_identity(iam_identity, &PrincipalStores::all_of(mapping)),
             SubjectQuery::Account(id) => match mapping.account_entry(id) {
                 Some(entry) => Self::Identity(Identity::new_authenticated(
                     Some(RenderedName::account_principal(id)),
@@ -221,15 +237,15 @@ impl Authentication {
         }
     }
 
-    /// Authenticates with the mapRoles and mapUsers entries of `mapping` and the mapAccounts entries of `accounts`.
-    pub(super) fn for_iam_identity(
-        iam_identity: &IamIdentity,
-        mapping: &IdentityMapping,
-        accounts: &IdentityMapping,
-    ) -> Self {
-        let mut results: Vec<_> =
-            mapping.entries_for(iam_identity).iter().map(|mapped| Identity::from_entry(iam_identity, mapped)).collect();
-        if let Some(entry) = accounts.account_entry(iam_identity.account()).filter(|_| results.is_empty()) {
+    /// Authenticates with the access entry of the identity, otherwise with its entries in mapRoles and mapUsers, otherwise
+    /// with the entry of its account in mapAccounts.
+    pub(super) fn for_iam_identity(iam_identity: &IamIdentity, stores: &PrincipalStores<'_>) -> Self {
+        let mapping = stores.aws_auth;
+        let entries =
+            Some(stores.access_entries.access_entries_for(iam_identity)).filter(|entries| !entries.is_empty());
+        let entries = entries.unwrap_or_else(|| mapping.aws_auth_entries_for(iam_identity));
+        let mut results: Vec<_> = entries.iter().map(|mapped| Identity::from_entry(iam_identity, mapped)).collect();
+        if let Some(entry) = stores.accounts.account_entry(iam_identity.account()).filter(|_| results.is_empty()) {
             let username = RenderedName::Literal(iam_identity.canonical().to_owned());
             let source = IdentitySource::Account(entry.clone());
             results.push(Ok(Identity::new_authenticated(Some(username), Vec::new(), source)));

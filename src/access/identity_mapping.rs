@@ -330,9 +330,18 @@ impl IdentityMapping {
     /// Returns the entries that can match an IAM identity. If there are several, the authenticator chooses one at
     /// random.
     pub(crate) fn entries_for(&self, iam_identity: &IamIdentity) -> &[MappedEntry] {
+        let access_entries = self.access_entries_for(iam_identity);
+        if access_entries.is_empty() { self.aws_auth_entries_for(iam_identity) } else { access_entries }
+    }
+
+    pub(super) fn access_entries_for(&self, iam_identity: &IamIdentity) -> &[MappedEntry] {
+        self.access_entries.get(&iam_identity.comparison_key()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the entries of mapRoles and mapUsers that match an IAM identity without an access entry.
+    pub(super) fn aws_auth_entries_for(&self, iam_identity: &IamIdentity) -> &[MappedEntry] {
         let key = iam_identity.comparison_key();
-        let in_aws_auth = || self.roles.get(&key).or_else(|| self.users.get(&key));
-        self.access_entries.get(&key).or_else(in_aws_auth).map_or(&[], Vec::as_slice)
+        self.roles.get(&key).or_else(|| self.users.get(&key)).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the mapAccounts entry that maps every principal of an account.

@@ -17,8 +17,10 @@ use super::bound_grants::BoundGrants;
 use super::diff::needs_no_entry;
 use super::escalation::identity_escalation_paths;
 use super::iam_identity::{IamIdentity, fold_case};
-use super::identity::{Authentication, Identity, IdentitySource, SubjectQuery, service_account_username};
-use super::identity_mapping::{EntryPlace, EntryRef};
+use super::identity::{
+    Authentication, Identity, IdentitySource, PrincipalStores, SubjectQuery, service_account_username,
+};
+use super::identity_mapping::{EntryPlace, EntryRef, IdentityMapping};
 use super::request_set::{RequestSet, StringSet, subtract};
 use super::rule_key::RuleKey;
 use super::template::RenderedName;
@@ -60,7 +62,10 @@ impl<'a, 's> MarginalImpact<'a, 's> {
             entry.map(|entry| entry.policies().collect::<BTreeMap<_, _>>()).unwrap_or_default()
         });
         let [before, after] = &policies;
-        before != after || self.principal_changes_access(&IamIdentity::from_access_entry(key.name()))
+        before != after
+            || self.principal_changes_access(&IamIdentity::from_access_entry(key.name()), |base, other| {
+                PrincipalStores { access_entries: other, ..PrincipalStores::all_of(base) }
+            })
     }
 
     /// Returns whether the change of a principal's entries alone, or its omission, changes any access. `principal` is
@@ -73,15 +78,23 @@ impl<'a, 's> MarginalImpact<'a, 's> {
             // The entry never matches.
             return false;
         }
-        self.principal_changes_access(&iam_identity)
+        self.principal_changes_access(&iam_identity, |base, other| PrincipalStores {
+            aws_auth: other,
+            ..PrincipalStores::all_of(base)
+        })
     }
 
-    fn principal_changes_access(&self, iam_identity: &IamIdentity) -> bool {
+    /// `stores` returns the stores after the change, from the mapping of the base state and the other one.
+    fn principal_changes_access(
+        &self,
+        iam_identity: &IamIdentity,
+        stores: impl for<'m> Fn(&'m IdentityMapping, &'m IdentityMapping) -> PrincipalStores<'m>,
+    ) -> bool {
         let query = SubjectQuery::Arn(iam_identity.clone());
         self.substitutions.iter().any(|substitution| {
             let Substitution { base, other, .. } = substitution;
-            let authenticate =
-                |identity: &IamIdentity| Authentication::for_iam_identity(identity, &other.mapping, &base.mapping);
+            let stores = stores(&base.mapping, &other.mapping);
+            let authenticate = |identity: &IamIdentity| Authentication::for_iam_identity(identity, &stores);
             let new = authenticate(iam_identity);
             // The sessions that the bindings of the base state distinguish, with the entries of either state.
             let mut sessions: BTreeSet<IamIdentity> = base.distinguished_sessions(iam_identity, &new);
@@ -102,7 +115,8 @@ impl<'a, 's> MarginalImpact<'a, 's> {
             substitution.identity_changes_access(&base.authenticate(&query), &other.authenticate(&query))
                 || base.bound_principals_of_account(id).iter().any(|member| {
                     let old = base.authenticate(&SubjectQuery::Arn(member.clone()));
-                    let new = Authentication::for_iam_identity(member, &base.mapping, &other.mapping);
+                    let stores = PrincipalStores { accounts: &other.mapping, ..PrincipalStores::all_of(&base.mapping) };
+                    let new = Authentication::for_iam_identity(member, &stores);
                     substitution.identity_changes_access(&old, &new)
                 })
         })

@@ -141,12 +141,8 @@ pub(crate) struct AccessComparison<'s> {
 
 impl<'s> AccessComparison<'s> {
     pub(crate) fn new(live: &'s State, after: &'s State) -> Self {
-        Self {
-            live,
-            after,
-            live_access: AccessView::compared_with(live, after, Aggregation::Reconciled),
-            after_access: AccessView::compared_with(after, live, Aggregation::Reconciled),
-        }
+        let (live_access, after_access) = AccessView::pair(live, after, Aggregation::Reconciled);
+        Self { live, after, live_access, after_access }
     }
 }
 

@@ -51,7 +51,7 @@ proptest! {
 
     #[test]
     fn serialized_request_set_matches_the_same_requests((first, second) in state_pair()) {
-        let (before, after) = (AccessView::new(&first, Aggregation::Reconciled), AccessView::new(&second, Aggregation::Reconciled));
+        let (before, after) = AccessView::pair(&first, &second, Aggregation::Reconciled);
         let all_requests = all_requests();
         for row in diff_access(&before, &after) {
             for part in row.permissions.gained.iter().chain(&row.permissions.lost) {

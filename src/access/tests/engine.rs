@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::random::{all_requests, all_subjects, state_pair};
 use crate::access::{
-    AccessDecision, AccessEngine, AccessView, AggregatedRules, Aggregation, Authentication, Identity, Request,
-    SubjectQuery, SubjectSet, find_aggregation_cycles,
+    AccessDecision, AccessEngine, AccessView, AggregatedRules, Aggregation, Authentication, Identity, KnownNamespaces,
+    Request, SubjectQuery, SubjectSet, find_aggregation_cycles,
 };
 use crate::state::State;
 
@@ -54,15 +54,15 @@ proptest! {
     #[test]
     fn changes_of_the_engine_have_the_effect_of_the_changed_state_and_can_be_undone((first, second) in state_pair()) {
         let (before, after) =
-            (AccessView::new(&first, Aggregation::Reconciled), AccessView::new(&second, Aggregation::Reconciled));
+            AccessView::pair(&first, &second, Aggregation::Reconciled);
         let identities = identities(&before);
-        let mut engine = AccessEngine::new(&first).unwrap();
+        let mut engine = AccessEngine::with_namespaces(&first, KnownNamespaces::new([&first, &second])).unwrap();
         let start = engine.mark();
         let allowed = allowed_by_engine(&engine, &identities);
         prop_assert_eq!(&allowed, &allowed_by_view(&before, &identities));
 
-        let roles: Vec<_> = first.roles.keys().chain(second.roles.keys()).map(|key| (engine.role_id(key), second.roles.get(key))).collect();
-        let bindings: Vec<_> = first.bindings.keys().chain(second.bindings.keys()).map(|key| (engine.binding_id(key), second.bindings.get(key))).collect();
+        let roles: Vec<_> = first.all_roles().chain(second.all_roles()).map(|(key, _)| (engine.role_id(key), second.find_role(key).map(|(_, role)| role))).collect();
+        let bindings: Vec<_> = first.all_bindings().chain(second.all_bindings()).map(|(key, _)| (engine.binding_id(key), second.bindings.get(key).or_else(|| second.access_entries.find_association(key)))).collect();
         engine.set_all(roles.clone(), bindings.clone()).unwrap();
         if !depends_on_history(&first) && !depends_on_history(&second) {
             let authentications = identities.iter().map(|(subject, _)| after.authenticate(subject));

@@ -47,8 +47,8 @@ fn with_entries(base: &State, source: &State, principal: &str) -> State {
 }
 
 fn changes_access(before: &State, after: &State) -> bool {
-    !diff_access(&AccessView::new(before, Aggregation::Reconciled), &AccessView::new(after, Aggregation::Reconciled))
-        .is_empty()
+    let (before, after) = AccessView::pair(before, after, Aggregation::Reconciled);
+    !diff_access(&before, &after).is_empty()
 }
 
 /// Returns whether the authentication has another outcome (allowed, denied or ambiguous), or only one of them is a
@@ -65,7 +65,7 @@ proptest! {
 
     #[test]
     fn object_impact_matches_diff_of_whole_states((first, second) in state_pair()) {
-        let (before, after) = (AccessView::new(&first, Aggregation::Reconciled), AccessView::new(&second, Aggregation::Reconciled));
+        let (before, after) = AccessView::pair(&first, &second, Aggregation::Reconciled);
         let impact = MarginalImpact::new(&before, &after);
         let keys: BTreeSet<&ObjectKey> = [&first, &second].iter().flat_map(|s| s.roles.keys().chain(s.bindings.keys())).collect();
         for key in keys {
@@ -76,7 +76,7 @@ proptest! {
 
     #[test]
     fn entry_impact_matches_diff_of_whole_states((first, second) in state_pair()) {
-        let (before, after) = (AccessView::new(&first, Aggregation::Reconciled), AccessView::new(&second, Aggregation::Reconciled));
+        let (before, after) = AccessView::pair(&first, &second, Aggregation::Reconciled);
         let impact = MarginalImpact::new(&before, &after);
         let entries = [&first, &second].into_iter().flat_map(|state| Section::ALL.map(|section| entries(state, section)));
         let principals: BTreeSet<String> = entries.flat_map(|entries| entries.iter().map(principal_text).collect::<Vec<_>>()).collect();

@@ -1,5 +1,7 @@
 //! Random states with few names, so that roles, bindings and entries often refer to each other.
 
+use std::collections::BTreeMap;
+
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -231,6 +233,8 @@ pub(super) fn state() -> impl Strategy<Value = State> {
                 bindings: bindings.into_iter().collect(),
                 ..State::default()
             };
+            // A cluster lists all of its namespaces.
+            state.namespaces.extend(["n1", "n2", "z"].map(|name| (name.to_owned(), BTreeMap::new())));
             set_access_entries(&mut state, auth_mode, entries);
             state
         },

@@ -86,7 +86,7 @@ proptest! {
     #[test]
     fn diff_names_every_session_that_gains_or_loses((first, second) in state_pair(), requests in some_requests()) {
         let aggregation = Aggregation::AsStored;
-        let (before, after) = (AccessView::new(&first, aggregation), AccessView::new(&second, aggregation));
+        let (before, after) = AccessView::pair(&first, &second, aggregation);
         let diffs = diff_access(&before, &after);
         let role = IamIdentity::parse(VIEWER).unwrap();
         let rows: Vec<_> = diffs

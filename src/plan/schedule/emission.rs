@@ -189,11 +189,8 @@ impl<'a, 's> WriteEmitter<'a, 's> {
                 self.guard(pending, write)?
             }
             ChangeKind::Map { write, .. } => self.guard(pending, write.clone())?,
-            ChangeKind::AccessEntry { .. } => {
-                return Err(internal(format!("{key} is written as another object")));
-            }
-            ChangeKind::Replace { .. } => {
-                return Err(internal(format!("{key} is replaced in several writes")));
+            ChangeKind::Replace { .. } | ChangeKind::AccessEntry { .. } => {
+                return Err(internal(format!("{key} is written in several writes")));
             }
         };
         Ok((key.clone(), write, description))

@@ -99,8 +99,10 @@ pub(super) enum ChangeKind {
         /// `None` if the bridge of an interrupted apply is reused.
         bridge: Option<(ObjectKey, Value)>,
     },
-    /// Brings an access entry with its associations to this content, in several writes. `None` deletes it.
+    /// An access entry with its associations, which takes several writes.
     AccessEntry {
+        /// The whole entry after the plan, with the associations and tags of other clients. `None` if it is deleted. With
+        /// another type than the live entry, it is deleted and created again.
         after: Option<Value>,
     },
     /// A write of aws-auth.

@@ -105,6 +105,7 @@ impl Cluster {
     pub(super) fn state(&self) -> State {
         let mut state = State { auth_mode: self.auth_mode.clone(), ..State::default() };
         state.access_entries.status = AccessEntriesStatus::Known;
+        state.namespaces.insert("n1".to_owned(), BTreeMap::new());
         for (key, (body, _)) in &self.objects {
             state.insert_object(key, body).unwrap();
         }
