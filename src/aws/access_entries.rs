@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::time::{Duration, Instant};
 
 use aws_sdk_eks::Client;
+use aws_sdk_eks::operation::untag_resource::builders::UntagResourceFluentBuilder;
 use aws_sdk_eks::types::{AccessScope as SdkScope, AccessScopeType};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -333,7 +334,7 @@ impl<'s> AccessEntryApi<'s> {
             }
             EntryCall::Untag(keys) => {
                 let request = self.client.untag_resource().resource_arn(entry_arn()?);
-                let request = keys.iter().fold(request, |request, key| request.tag_keys(key));
+                let request = keys.iter().cloned().fold(request, UntagResourceFluentBuilder::tag_keys);
                 self.call("eks:UntagResource", &subject, || request.clone().send()).await.err()
             }
             EntryCall::Delete => {

@@ -193,38 +193,42 @@ impl EksStore {
             return Ok(WriteOutcome::Unchanged(version_of(entry)));
         }
         let mut arn = current.as_ref().and_then(|entry| entry.meta.uid.clone());
+        let mut made = 0;
         let writing = async {
             for call in &calls {
                 let created = api.write(principal, arn.as_deref(), call).await?;
                 arn = created.or(arn.take());
+                made += 1;
             }
             Ok(())
         };
         let description = format!("EKS to write {key}");
         let written = self.settings.log.watch(&description, WRITE_PATIENCE, writing).await;
-        match &written {
-            Ok(()) => {}
-            Err(EntryWriteError::AlreadyExists) => return Err(rejected(WriteError::AlreadyExists)),
-            Err(EntryWriteError::NotFound) => return Err(rejected(WriteError::NotFound)),
-            Err(EntryWriteError::Aws(error)) if error.is_outcome_unknown() => {}
-            Err(EntryWriteError::Aws(error)) => return Err(write_error(error.clone())),
+        let error = match written {
+            Ok(()) => None,
+            Err(EntryWriteError::AlreadyExists) => Some(rejected(WriteError::AlreadyExists)),
+            Err(EntryWriteError::NotFound) => Some(rejected(WriteError::NotFound)),
+            Err(EntryWriteError::Aws(error)) => Some(write_error(error)),
+        };
+        let failed = |error: ClusterError| match made {
+            0 => error,
+            _ => ClusterError::PartlyWritten { object: key.to_string(), why: Box::new(error) },
+        };
+        if let Some(error) = error.as_ref().filter(|error| !error.is_outcome_unknown()) {
+            return Err(failed(error.clone()));
         }
         // If an answer was lost, the entry shows whether the write was made.
-        let found = api.read_entry(principal).await.map_err(|error| match &written {
-            Err(EntryWriteError::Aws(error)) => write_error(error.clone()),
-            _ => write_error(error.into_error()),
-        })?;
-        let outcome = match (&next, &found) {
-            (None, None) => Some(WriteOutcome::Deleted),
-            (Some(next), Some(found)) if is_as_written(next, found, current.as_ref(), &calls) => {
-                Some(WriteOutcome::Stored(version_of(found)))
-            }
-            _ => None,
+        let found = match (api.read_entry(principal).await, &error) {
+            (Ok(found), _) => found,
+            (Err(_), Some(error)) => return Err(failed(error.clone())),
+            (Err(read), None) => return Err(failed(write_error(read.into_error()))),
         };
-        match (outcome, written) {
-            (Some(outcome), _) => Ok(outcome),
-            (None, Err(EntryWriteError::Aws(error))) => Err(write_error(error)),
-            (None, _) => Err(rejected(WriteError::Conflict)),
+        match (&next, &found) {
+            (None, None) => Ok(WriteOutcome::Deleted),
+            (Some(next), Some(found)) if is_as_written(next, found, current.as_ref(), &calls) => {
+                Ok(WriteOutcome::Stored(version_of(found)))
+            }
+            _ => Err(failed(error.unwrap_or_else(|| rejected(WriteError::Conflict)))),
         }
     }
 

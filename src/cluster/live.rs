@@ -265,7 +265,9 @@ impl ReadCluster for LiveCluster {
         }
         let EksObservation { auth_mode, status, entries } = eks.await?;
         (state.auth_mode, state.access_entries.status) = (auth_mode, status);
-        entries.into_iter().for_each(|entry| state.insert_access_entry(entry));
+        for entry in entries {
+            state.insert_access_entry(entry);
+        }
         Ok(state)
     }
 

@@ -239,6 +239,9 @@ pub(crate) enum ClusterError {
     Forbidden { verb: String, resource: String, why: String },
     #[error("{object}: {refusal}")]
     Rejected { object: String, refusal: WriteError },
+    /// A write of an access entry is several calls, and another client can change the entry between them.
+    #[error("{object} may be changed only in part: {}", why.cause())]
+    PartlyWritten { object: String, why: Box<Self> },
     #[error("the API server answered {status} to {what}: {why}")]
     UnexpectedStatus { status: u16, what: String, why: String },
     #[error("the response to {what} is longer than {} MiB", limit >> 20)]
@@ -332,6 +335,7 @@ impl ClusterError {
             Self::Forbidden { why, .. } => why.clone(),
             Self::Rejected { refusal, .. } => refusal.to_string(),
             Self::UnexpectedStatus { status, why, .. } => format!("the API server answered {status}: {why}"),
+            Self::PartlyWritten { why, .. } => format!("it may be changed only in part: {}", why.cause()),
             other => other.to_string(),
         }
     }
@@ -345,6 +349,7 @@ impl ClusterError {
             | Self::UnexpectedStatus { status: 500..=599, .. } => true,
             Self::TimedOut { sent, .. } => *sent,
             Self::Aws(error) => error.is_outcome_unknown(),
+            Self::PartlyWritten { .. } => true,
             _ => false,
         }
     }
@@ -354,7 +359,11 @@ impl ClusterError {
         let is_conflict = |refusal: &WriteError| {
             matches!(refusal, WriteError::Conflict | WriteError::NotFound | WriteError::AlreadyExists)
         };
-        matches!(self, Self::Rejected { refusal, .. } if is_conflict(refusal))
+        match self {
+            Self::Rejected { refusal, .. } => is_conflict(refusal),
+            Self::PartlyWritten { why, .. } => why.is_conflict(),
+            _ => false,
+        }
     }
 
     /// What the user can do about it.
@@ -440,6 +449,7 @@ impl ClusterError {
                 "fix the file, or regenerate it with `rolecall snapshot --out FILE`".to_owned()
             }
             Self::Aws(error) => return error.help(),
+            Self::PartlyWritten { why, .. } => return why.help(),
             Self::Rejected { .. }
             | Self::UnexpectedStatus { .. }
             | Self::InvalidResponse { .. }

@@ -37,16 +37,26 @@ impl EksAccess {
     }
 }
 
-/// Returns the policy of the runner: to describe the clusters, or to assume the roles for them. Reading the roles of nodes is
+/// Returns the policy of the runner: to describe the clusters and read their access entries, or to assume the roles for them. Reading the roles of nodes is
 /// optional: without it, the guard of nodes checks less.
 pub(crate) fn runner_iam_policy(clusters: &[EksAccess]) -> Value {
     let roles: BTreeSet<&str> = clusters.iter().filter_map(|cluster| cluster.role_arn.as_deref()).collect();
     let own = || clusters.iter().filter(|cluster| cluster.role_arn.is_none());
     let described: BTreeSet<String> = own().map(EksAccess::arn).collect();
     let node_arns: BTreeSet<String> = own().flat_map(EksAccess::node_arns).collect();
+    let entry_arns: BTreeSet<String> =
+        own().map(|cluster| format!("{}:access-entry/{}/*", cluster.arn_prefix(), cluster.name)).collect();
     let mut statements = Vec::new();
     if !described.is_empty() {
         statements.push(json!({ "Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": &described }));
+        statements.push(json!({
+            "Sid": "AccessEntries",
+            "Effect": "Allow",
+            "Action": [
+                "eks:DescribeAccessEntry", "eks:ListAccessEntries", "eks:ListAssociatedAccessPolicies"
+            ],
+            "Resource": described.union(&entry_arns).collect::<Vec<_>>(),
+        }));
         statements.push(json!({
             "Sid": "OptionalNodeRoles",
             "Effect": "Allow",
@@ -90,6 +100,14 @@ mod tests {
             json!({ "Version": "2012-10-17", "Statement": [
                 { "Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": [
                     "arn:aws-cn:eks:cn-north-1:*:cluster/prod", "arn:aws:eks:eu-west-1:111122223333:cluster/prod" ] },
+                { "Sid": "AccessEntries", "Effect": "Allow", "Action": [
+                    "eks:DescribeAccessEntry", "eks:ListAccessEntries", "eks:ListAssociatedAccessPolicies"
+                ], "Resource": [
+                    "arn:aws-cn:eks:cn-north-1:*:access-entry/prod/*",
+                    "arn:aws-cn:eks:cn-north-1:*:cluster/prod",
+                    "arn:aws:eks:eu-west-1:111122223333:access-entry/prod/*",
+                    "arn:aws:eks:eu-west-1:111122223333:cluster/prod"
+                ] },
                 { "Sid": "OptionalNodeRoles", "Effect": "Allow", "Action": [
                     "eks:DescribeFargateProfile", "eks:DescribeNodegroup", "eks:ListFargateProfiles", "eks:ListNodegroups"
                 ], "Resource": [

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Errors of refused policies that the schema cannot find: the form of the policy is right, or it is not TOML.
-const NOT_FOUND_BY_SCHEMA: [&str; 17] = [
+const NOT_FOUND_BY_SCHEMA: [&str; 18] = [
     "Toml",
     "NoPolicyTable",
     "NoAccount",
@@ -24,6 +24,7 @@ const NOT_FOUND_BY_SCHEMA: [&str; 17] = [
     "RoleNotInNamespace",
     "NoCommonCluster",
     "AccountInGroup",
+    "AccessEntry",
     "BoundTemplateUsername",
     "BoundAccount",
     "UnknownCluster",

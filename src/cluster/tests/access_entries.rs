@@ -1,5 +1,7 @@
 //! Writes of access entries and changes of the authentication mode, with the double of EKS and with snapshots.
 
+#![expect(clippy::disallowed_methods, reason = "the test writes to a temporary directory")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,6 +253,31 @@ fn lost_answer_is_not_a_second_write() {
         assert_eq!(test.write(&WriteRequest::Delete, &test.current(ROLE)), Ok(WriteOutcome::Deleted), "{times}");
         assert_eq!(test.read(ROLE), None);
     }
+}
+
+#[test]
+fn lost_request_is_an_unknown_outcome_and_half_a_write_is_said() {
+    let test = Fixture::new("API_AND_CONFIG_MAP");
+    test.set_entry(&json!({}));
+    // Beyond the attempts of the SDK.
+    let lost = json!([{ "call": "UpdateAccessEntry", "lose_request": true, "times": 3 }]);
+    test.fixture.cluster.add_aws_faults(&lost);
+    let patch = WriteRequest::Patch(json!({ "username": "other", "tags": { "rolecall/digest": "d" } }));
+    let error = test.write(&patch, &test.current(ROLE)).unwrap_err();
+    assert!(error.is_outcome_unknown() && !matches!(error, ClusterError::PartlyWritten { .. }), "{error:?}");
+    assert_eq!(test.read(ROLE).unwrap()["username"], json!("viewer"));
+
+    let denied = json!([{ "call": "TagResource", "code": "AccessDeniedException", "status": 403, "times": 1 }]);
+    test.fixture.cluster.add_aws_faults(&denied);
+    let error = test.write(&patch, &test.current(ROLE)).unwrap_err();
+    assert!(error.is_outcome_unknown(), "{error:?}");
+    let expected =
+        format!("AccessEntry {ROLE} may be changed only in part: you are not allowed to call eks:TagResource");
+    assert!(error.to_string().starts_with(&expected), "{error}");
+    let entry = test.read(ROLE).unwrap();
+    assert_eq!((&entry["username"], &entry["tags"]), (&json!("other"), &json!({})));
+    // The next run makes the rest.
+    test.patch(json!({ "username": "other", "tags": { "rolecall/digest": "d" } }));
 }
 
 #[test]
