@@ -176,6 +176,7 @@ impl DryRunContext {
             | ClusterError::InvalidSnapshot { .. }
             | ClusterError::SnapshotChanged { .. }
             | ClusterError::NestedAggregation(_)
+            | ClusterError::PartlyWritten { .. }
             | ClusterError::Internal(_) => return true,
         };
         let role_changes = self.bound_role(step).is_some_and(|role| self.written_roles.contains(&role));

@@ -37,6 +37,13 @@ struct Fixture {
     live: AnyCluster,
 }
 
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        // Other tests use the cluster with its default mode.
+        self.fixture.cluster.reset_aws();
+    }
+}
+
 impl Fixture {
     fn new(mode: &str) -> Self {
         let fixture = DifferentialFixture::new();
