@@ -7,7 +7,7 @@ use super::check::{arn_defaults, username_of};
 use super::clusters::{applies_to_cluster, selected_clusters};
 use super::error::Diagnostics;
 use super::model::{Located, Policy};
-use super::principal_spec::{AccessPolicySpec, EntryType, IdentitySpec, PrincipalSpec, PrincipalStores};
+use super::principal_spec::{AccessPolicySpec, EntryType, IdentitySpec, PrincipalSpec, StoreChoice};
 use super::principal_stores::AwsAuthReason;
 use super::usernames::find_templates;
 use crate::diagnostic::Span;
@@ -215,7 +215,7 @@ pub(super) fn check_access_entries(policy: &Policy, diagnostics: &mut Diagnostic
             contents.check_scopes((name, principal), diagnostics);
             let Some(arn) = principal.identity.value.resolve_arn(defaults) else {
                 if let (Some(stores), IdentitySpec::Account(_)) = (stores, &principal.identity.value)
-                    && stores.value == PrincipalStores::AccessEntries
+                    && stores.value == StoreChoice::AccessEntries
                 {
                     report_account(name, principal, Some(stores), diagnostics);
                 }
@@ -223,7 +223,7 @@ pub(super) fn check_access_entries(policy: &Policy, diagnostics: &mut Diagnostic
             };
             let needs_entry = needs_access_entry(&contents, (name, principal));
             match stores {
-                Some(stores) if stores.value == PrincipalStores::AwsAuth => {
+                Some(stores) if stores.value == StoreChoice::AwsAuth => {
                     let reason = AwsAuthReason::Given;
                     report_aws_auth_only(&contents, (name, principal), reason, Some(stores.span), diagnostics);
                 }
@@ -268,7 +268,7 @@ pub(super) fn report_aws_auth_only<'p>(
 pub(super) fn report_account(
     name: &str,
     principal: &PrincipalSpec,
-    stores: Option<&Located<PrincipalStores>>,
+    stores: Option<&Located<StoreChoice>>,
     diagnostics: &mut Diagnostics,
 ) {
     let related: Vec<(Span, &str)> =

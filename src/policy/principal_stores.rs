@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::Located;
-use super::principal_spec::PrincipalStores;
+use super::principal_spec::StoreChoice;
 use crate::diagnostic::Diagnostic;
 use crate::names::Arn;
 use crate::state::State;
@@ -130,25 +130,25 @@ impl<'s> LivePrincipals<'s> {
     /// Returns the stores of a principal. `given` is the `authentication` of the cluster.
     pub(super) fn stores(
         &self,
-        given: Option<&Located<PrincipalStores>>,
+        given: Option<&Located<StoreChoice>>,
         is_in_aws_auth: bool,
         has_access_entry: bool,
-    ) -> PrincipalStores {
+    ) -> StoreChoice {
         if let Some(given) = given {
             return given.value;
         }
         match (self.mode, is_in_aws_auth, has_access_entry) {
             (Some(ClusterAuthMode::Api), ..) | (Some(ClusterAuthMode::ApiAndConfigMap), false, _) => {
-                PrincipalStores::AccessEntries
+                StoreChoice::AccessEntries
             }
-            (Some(ClusterAuthMode::ApiAndConfigMap), true, true) => PrincipalStores::Both,
+            (Some(ClusterAuthMode::ApiAndConfigMap), true, true) => StoreChoice::Both,
             (None | Some(ClusterAuthMode::ConfigMap | ClusterAuthMode::Other(_)), ..)
-            | (Some(ClusterAuthMode::ApiAndConfigMap), true, false) => PrincipalStores::AwsAuth,
+            | (Some(ClusterAuthMode::ApiAndConfigMap), true, false) => StoreChoice::AwsAuth,
         }
     }
 
     /// Returns why a principal has only an entry of aws-auth.
-    pub(super) fn aws_auth_reason(&self, given: Option<&Located<PrincipalStores>>) -> AwsAuthReason {
+    pub(super) fn aws_auth_reason(&self, given: Option<&Located<StoreChoice>>) -> AwsAuthReason {
         match (given, self.mode) {
             (Some(_), _) => AwsAuthReason::Given,
             (None, Some(ClusterAuthMode::ConfigMap)) => AwsAuthReason::ConfigMapMode,
@@ -159,7 +159,7 @@ impl<'s> LivePrincipals<'s> {
 
     /// Returns why the principals of the policy cannot be planned in this cluster: `authentication` does not fit the
     /// mode, or the access entries are not known.
-    pub(super) fn problem(&self, given: Option<&Located<PrincipalStores>>) -> Option<Diagnostic> {
+    pub(super) fn problem(&self, given: Option<&Located<StoreChoice>>) -> Option<Diagnostic> {
         if let Some(given) = given
             && let Some(problem) = self.mode_problem(given)
         {
@@ -194,7 +194,7 @@ impl<'s> LivePrincipals<'s> {
         })
     }
 
-    fn mode_problem(&self, given: &Located<PrincipalStores>) -> Option<Diagnostic> {
+    fn mode_problem(&self, given: &Located<StoreChoice>) -> Option<Diagnostic> {
         let stores = given.value.as_str();
         let diagnostic = match self.mode {
             Some(ClusterAuthMode::ConfigMap) if given.value.uses_access_entries() => {
