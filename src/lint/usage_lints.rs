@@ -183,6 +183,7 @@ fn lint_unbound_groups(context: LintContext<'_>) -> Vec<Diagnostic> {
         .iter()
         .filter(|(name, group)| context.applies(group.clusters.as_deref()) && can_be_bound(name))
         .filter(|(name, _)| !bound.contains(name.as_str()) && !bound_in_state.contains(name.as_str()))
+        .filter(|(_, group)| group.access_policies.is_empty())
         .map(|(name, group)| {
             let lint = Diagnostic::lint(LintId::UnboundGroup, format!("no binding grants access to group `{name}`"))
                 .primary_label(group.span, "");

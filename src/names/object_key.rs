@@ -39,6 +39,21 @@ impl ObjectKind {
         }
     }
 
+    /// Returns the kind as in the text of a plan, such as `access entry` or `ClusterRole`.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::AccessEntry => "access entry",
+            Self::AccessPolicy => "access policy",
+            Self::AccessPolicyAssociation => "access policy association",
+            Self::Namespace
+            | Self::ConfigMap
+            | Self::ClusterRole
+            | Self::Role
+            | Self::ClusterRoleBinding
+            | Self::RoleBinding => self.as_str(),
+        }
+    }
+
     pub(crate) fn api_version(self) -> &'static str {
         match self {
             Self::Namespace | Self::ConfigMap => "v1",

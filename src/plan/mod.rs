@@ -61,7 +61,7 @@ pub(crate) use unmanaged_admins::unmanaged_admins;
 
 use crate::access::auth_mode_warning;
 use crate::diagnostic::{Diagnostic, InternalError, SourceLocation, SourceMap};
-use crate::names::{ObjectKey, ObjectKind};
+use crate::names::ObjectKey;
 #[cfg(test)]
 use crate::policy::DEFAULT_TOKEN_CACHE;
 use crate::policy::Policy;
@@ -153,8 +153,7 @@ impl ChangeTarget {
             Self::Entry { section: Section::Roles, .. } => "aws-auth role",
             Self::Entry { section: Section::Users, .. } => "aws-auth user",
             Self::Entry { section: Section::Accounts, .. } => "aws-auth account",
-            Self::Object(key) if key.kind() == ObjectKind::AccessEntry => "access entry",
-            Self::Object(key) => key.kind().as_str(),
+            Self::Object(key) => key.kind().label(),
         }
     }
 

@@ -7,7 +7,8 @@ use super::check::{arn_defaults, username_of};
 use super::clusters::{applies_to_cluster, selected_clusters};
 use super::error::Diagnostics;
 use super::model::{Located, Policy};
-use super::principal_spec::{AccessPolicySpec, EntryType, IdentitySpec, PrincipalSpec, PrincipalStores};
+use super::principal_spec::{AccessPolicySpec, EntryType, IdentitySpec, PrincipalSpec, StoreChoice};
+use super::principal_stores::AwsAuthReason;
 use super::usernames::find_templates;
 use crate::diagnostic::Span;
 use crate::names::{AccountId, Arn};
@@ -214,7 +215,7 @@ pub(super) fn check_access_entries(policy: &Policy, diagnostics: &mut Diagnostic
             contents.check_scopes((name, principal), diagnostics);
             let Some(arn) = principal.identity.value.resolve_arn(defaults) else {
                 if let (Some(stores), IdentitySpec::Account(_)) = (stores, &principal.identity.value)
-                    && stores.value == PrincipalStores::AccessEntries
+                    && stores.value == StoreChoice::AccessEntries
                 {
                     report_account(name, principal, Some(stores), diagnostics);
                 }
@@ -222,8 +223,8 @@ pub(super) fn check_access_entries(policy: &Policy, diagnostics: &mut Diagnostic
             };
             let needs_entry = needs_access_entry(&contents, (name, principal));
             match stores {
-                Some(stores) if stores.value == PrincipalStores::AwsAuth => {
-                    let reason = "the cluster has `authentication = \"aws-auth\"`";
+                Some(stores) if stores.value == StoreChoice::AwsAuth => {
+                    let reason = AwsAuthReason::Given;
                     report_aws_auth_only(&contents, (name, principal), reason, Some(stores.span), diagnostics);
                 }
                 Some(_) => contents.check_entry((name, principal), &arn, account, diagnostics),
@@ -247,18 +248,18 @@ fn needs_access_entry(contents: &EntryContents<'_>, (name, principal): (&str, &P
 pub(super) fn report_aws_auth_only<'p>(
     contents: &EntryContents<'p>,
     (name, principal): (&str, &'p PrincipalSpec),
-    reason: &str,
+    reason: AwsAuthReason,
     cause: Option<Span>,
     diagnostics: &mut Diagnostics,
 ) {
     let related: Vec<(Span, &str)> = cause.map(|span| (span, "the store of the cluster")).into_iter().collect();
     if let Some(spec) = contents.first_access_policy(name, principal) {
-        let error = AccessEntryError::PolicyWithoutEntry { principal: name.to_owned(), reason: reason.to_owned() };
+        let error = AccessEntryError::PolicyWithoutEntry { principal: name.to_owned(), reason };
         diagnostics.push_labeled(error, spec.policy.span, "", &related);
     }
     if principal.kind.aws_auth_groups().is_none() {
         let (principal_name, kind) = (name.to_owned(), principal.kind.as_str());
-        let error = AccessEntryError::KindWithoutEntry { principal: principal_name, kind, reason: reason.to_owned() };
+        let error = AccessEntryError::KindWithoutEntry { principal: principal_name, kind, reason };
         diagnostics.push_labeled(error, principal.identity.span, "", &related);
     }
 }
@@ -267,7 +268,7 @@ pub(super) fn report_aws_auth_only<'p>(
 pub(super) fn report_account(
     name: &str,
     principal: &PrincipalSpec,
-    stores: Option<&Located<PrincipalStores>>,
+    stores: Option<&Located<StoreChoice>>,
     diagnostics: &mut Diagnostics,
 ) {
     let related: Vec<(Span, &str)> =

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::principal_stores::AwsAuthReason;
 use super::usernames::MASTERS;
 use crate::diagnostic::Diagnostic;
 use crate::state::access_entry_rules::EntryRuleError;
@@ -12,9 +13,9 @@ pub(crate) enum AccessEntryError {
     #[error("`{principal}` has the access policy `{policy}` twice, with different scopes")]
     TwoScopes { policy: String, principal: String },
     #[error("`{principal}` has access policies, but no access entry")]
-    PolicyWithoutEntry { principal: String, reason: String },
+    PolicyWithoutEntry { principal: String, reason: AwsAuthReason },
     #[error("`{principal}` has `kind = \"{kind}\"`, but no access entry")]
-    KindWithoutEntry { principal: String, kind: &'static str, reason: String },
+    KindWithoutEntry { principal: String, kind: &'static str, reason: AwsAuthReason },
     #[error("`{principal}` is a whole account, which cannot have an access entry")]
     Account { principal: String },
     #[error("access entry of `{principal}`: {rule}")]
@@ -41,15 +42,13 @@ impl AccessEntryError {
                 .with_because("an access entry is associated with an access policy once")
                 .with_help("list the policy once, with all its namespaces"),
             Self::PolicyWithoutEntry { reason, .. } => diagnostic
-                .with_because(reason)
+                .with_because(reason.because())
                 .with_note("aws-auth gives a principal groups, and cannot give it access policies")
-                .with_help(
-                    "write `authentication = \"access-entries\"` or `\"both\"` for the cluster, or bind a role instead",
-                ),
+                .with_help(reason.help()),
             Self::KindWithoutEntry { reason, .. } => diagnostic
-                .with_because(reason)
+                .with_because(reason.because())
                 .with_note("EKS documents no aws-auth entry for such nodes")
-                .with_help("write `authentication = \"access-entries\"` or `\"both\"` for the cluster"),
+                .with_help(reason.help()),
             Self::Account { .. } => diagnostic
                 .with_because("an access entry is for one IAM role or user")
                 .with_help("list the IAM roles and users of the account individually, with `role = …` or `user = …`")

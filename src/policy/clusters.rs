@@ -10,7 +10,7 @@ use super::model::{
     AssumedRoleSpec, ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE, EksClusterSpec, GuardSpec, IgnorePattern,
     Located, MaxRemovals, OwnershipMode, OwnershipSpec,
 };
-use super::principal_spec::PrincipalStores;
+use super::principal_spec::StoreChoice;
 use super::table::PolicyTable;
 use crate::names::{
     AccountId, Arn, ArnError, ObjectKind, PARTITIONS, PrincipalKind, WildcardPattern, is_eks_cluster_name, is_region,
@@ -52,9 +52,9 @@ pub(crate) fn parse_cluster(
 }
 
 /// Parses the `authentication` of a cluster.
-fn parse_stores(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<PrincipalStores>> {
+fn parse_stores(table: &PolicyTable<'_>, diagnostics: &mut Diagnostics) -> Option<Located<StoreChoice>> {
     let text = table.string("authentication", diagnostics)?;
-    let stores = PrincipalStores::ALL.into_iter().find(|stores| stores.as_str() == text.value);
+    let stores = StoreChoice::ALL.into_iter().find(|stores| stores.as_str() == text.value);
     if stores.is_none() {
         let expected = "`aws-auth`, `access-entries` or `both`";
         diagnostics.push(wrong_value(table, "authentication", expected, &text.value), text.span);

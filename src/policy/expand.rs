@@ -200,10 +200,14 @@ impl<'a> Expander<'a> {
                 (_, None) => continue,
             };
             let live = arn.as_ref().map_or(Ok(None), |arn| principals.access_entry(arn));
-            let live = live.unwrap_or_else(|AmbiguousPath { principals: arns }| {
-                errors.push(AccessEntryError::AmbiguousPath { principal: name.clone(), arns }, principal.identity.span);
-                None
-            });
+            let live = match live {
+                Ok(live) => live,
+                Err(AmbiguousPath { principals: arns }) => {
+                    let error = AccessEntryError::AmbiguousPath { principal: name.clone(), arns };
+                    errors.push(error, principal.identity.span);
+                    continue;
+                }
+            };
             let arn = arn.map(|arn| live.and_then(|live| Arn::parse(live.principal()).ok()).unwrap_or(arn));
             if let Some(expiration) = find_expiration(principal.expires.as_ref(), self.now) {
                 let of_user = Expiration { reason: format!("{name} {}", expiration.reason), ..expiration.clone() };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::principal_spec::{GroupSpec, PrincipalSpec, PrincipalStores};
+use super::principal_spec::{GroupSpec, PrincipalSpec, StoreChoice};
 use crate::diagnostic::{Diagnostic, LintId, Severity, SourceMap, Span};
 use crate::names::{AccountId, ObjectKey, WildcardPattern};
 use crate::state::object_meta::Labels;
@@ -52,7 +52,7 @@ pub(crate) struct ClusterSpec {
     /// How long an API server keeps the username and the groups of a token.
     pub(crate) token_cache: Duration,
     /// `None` for what the authentication mode of the cluster allows.
-    pub(crate) authentication: Option<Located<PrincipalStores>>,
+    pub(crate) authentication: Option<Located<StoreChoice>>,
 }
 
 /// The time of a webhook answer (`--authentication-token-webhook-cache-ttl`, 2 minutes by default), and the time of a

@@ -7,14 +7,14 @@ use crate::state::access_entry::{AccessEntryType, AccessScope};
 
 /// The stores of principals that a policy uses in a cluster: the `authentication` of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PrincipalStores {
+pub(crate) enum StoreChoice {
     AwsAuth,
     AccessEntries,
     /// A principal has an entry with the same username and groups in both.
     Both,
 }
 
-impl PrincipalStores {
+impl StoreChoice {
     pub(crate) const ALL: [Self; 3] = [Self::AwsAuth, Self::AccessEntries, Self::Both];
 
     pub(crate) fn as_str(self) -> &'static str {

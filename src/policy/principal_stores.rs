@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::Located;
-use super::principal_spec::PrincipalStores;
+use super::principal_spec::StoreChoice;
 use crate::diagnostic::Diagnostic;
 use crate::names::Arn;
 use crate::state::State;
@@ -23,6 +23,44 @@ pub(super) struct LivePrincipals<'s> {
     aws_auth: BTreeSet<String>,
     /// By the key that the authenticator compares. There can be several if a role was created again with another path.
     access_entries: BTreeMap<String, Vec<&'s AccessEntry>>,
+}
+
+/// Why a principal has only an entry of aws-auth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AwsAuthReason {
+    /// The `authentication` of the cluster.
+    Given,
+    ConfigMapMode,
+    /// It is in aws-auth, and the policy does not say that it moves.
+    NotMoved,
+    UnknownMode,
+}
+
+impl AwsAuthReason {
+    pub(super) fn because(self) -> &'static str {
+        match self {
+            Self::Given => "the cluster has `authentication = \"aws-auth\"`",
+            Self::ConfigMapMode => "the authentication mode of the cluster is CONFIG_MAP",
+            Self::NotMoved => "the principal is in aws-auth, and a plan does not move it on its own",
+            Self::UnknownMode => "the authentication mode of the cluster is not known",
+        }
+    }
+
+    /// What to do so that the principal has an access entry.
+    pub(super) fn help(self) -> &'static str {
+        match self {
+            Self::Given | Self::NotMoved => {
+                "write `authentication = \"access-entries\"` or `authentication = \"both\"` for the cluster"
+            }
+            Self::ConfigMapMode => {
+                "change the mode first: aws eks update-cluster-config --name NAME --access-config \
+                 authenticationMode=API_AND_CONFIG_MAP"
+            }
+            Self::UnknownMode => {
+                "connect with `eks = { name = …, region = … }` in `[clusters]` or with `--eks NAME`, which reads the mode"
+            }
+        }
+    }
 }
 
 /// Several access entries match the ARN of a principal without a path.
@@ -92,38 +130,36 @@ impl<'s> LivePrincipals<'s> {
     /// Returns the stores of a principal. `given` is the `authentication` of the cluster.
     pub(super) fn stores(
         &self,
-        given: Option<&Located<PrincipalStores>>,
+        given: Option<&Located<StoreChoice>>,
         is_in_aws_auth: bool,
         has_access_entry: bool,
-    ) -> PrincipalStores {
+    ) -> StoreChoice {
         if let Some(given) = given {
             return given.value;
         }
         match (self.mode, is_in_aws_auth, has_access_entry) {
             (Some(ClusterAuthMode::Api), ..) | (Some(ClusterAuthMode::ApiAndConfigMap), false, _) => {
-                PrincipalStores::AccessEntries
+                StoreChoice::AccessEntries
             }
-            (Some(ClusterAuthMode::ApiAndConfigMap), true, true) => PrincipalStores::Both,
+            (Some(ClusterAuthMode::ApiAndConfigMap), true, true) => StoreChoice::Both,
             (None | Some(ClusterAuthMode::ConfigMap | ClusterAuthMode::Other(_)), ..)
-            | (Some(ClusterAuthMode::ApiAndConfigMap), true, false) => PrincipalStores::AwsAuth,
+            | (Some(ClusterAuthMode::ApiAndConfigMap), true, false) => StoreChoice::AwsAuth,
         }
     }
 
     /// Returns why a principal has only an entry of aws-auth.
-    pub(super) fn aws_auth_reason(&self, given: Option<&Located<PrincipalStores>>) -> &'static str {
+    pub(super) fn aws_auth_reason(&self, given: Option<&Located<StoreChoice>>) -> AwsAuthReason {
         match (given, self.mode) {
-            (Some(_), _) => "the cluster has `authentication = \"aws-auth\"`",
-            (None, Some(ClusterAuthMode::ConfigMap)) => "the authentication mode of the cluster is CONFIG_MAP",
-            (None, Some(ClusterAuthMode::ApiAndConfigMap)) => {
-                "the principal is in aws-auth, and a plan does not move it on its own"
-            }
-            (None, _) => "the authentication mode of the cluster is not known",
+            (Some(_), _) => AwsAuthReason::Given,
+            (None, Some(ClusterAuthMode::ConfigMap)) => AwsAuthReason::ConfigMapMode,
+            (None, Some(ClusterAuthMode::ApiAndConfigMap)) => AwsAuthReason::NotMoved,
+            (None, Some(ClusterAuthMode::Api | ClusterAuthMode::Other(_)) | None) => AwsAuthReason::UnknownMode,
         }
     }
 
     /// Returns why the principals of the policy cannot be planned in this cluster: `authentication` does not fit the
     /// mode, or the access entries are not known.
-    pub(super) fn problem(&self, given: Option<&Located<PrincipalStores>>) -> Option<Diagnostic> {
+    pub(super) fn problem(&self, given: Option<&Located<StoreChoice>>) -> Option<Diagnostic> {
         if let Some(given) = given
             && let Some(problem) = self.mode_problem(given)
         {
@@ -158,7 +194,7 @@ impl<'s> LivePrincipals<'s> {
         })
     }
 
-    fn mode_problem(&self, given: &Located<PrincipalStores>) -> Option<Diagnostic> {
+    fn mode_problem(&self, given: &Located<StoreChoice>) -> Option<Diagnostic> {
         let stores = given.value.as_str();
         let diagnostic = match self.mode {
             Some(ClusterAuthMode::ConfigMap) if given.value.uses_access_entries() => {

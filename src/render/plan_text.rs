@@ -382,7 +382,7 @@ fn field_values(field: &FieldDiff, action: Action, style: TextStyle) -> String {
     if let [from, to] = field.values.as_slice()
         && from.op == DiffOp::Remove
         && to.op == DiffOp::Add
-        && matches!(field.path.last().map(String::as_str), Some("username" | "roleRef"))
+        && matches!(field.path.last().map(String::as_str), Some("username" | "roleRef" | "type"))
     {
         let from = style.paint(StyleClass::Removed, &escape_control(&from.value));
         return format!("{from} → {}", style.paint(StyleClass::Added, &escape_control(&to.value)));

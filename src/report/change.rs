@@ -12,8 +12,8 @@ use crate::state::object_meta::ObjectWriter;
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ChangeJson {
     /// The kind of the change. `adopt`: the object or entry exists without an owner, and this policy takes it over.
-    /// `replace`: the roleRef changes, so the binding is deleted and created again, since Kubernetes does not allow
-    /// changing it.
+    /// `replace`: the roleRef of a binding or the type of an access entry changes, so it is deleted and created again, since
+    /// Kubernetes or EKS does not allow changing it.
     pub(crate) action: ActionJson,
     /// The object or aws-auth entry that changes.
     pub(crate) target: TargetJson,
@@ -59,7 +59,7 @@ impl ChangeJson {
     pub(crate) fn target_text(&self) -> String {
         match &self.target {
             TargetJson::Entry(entry) => format!("{} {}", entry.section.entry_label(), entry.principal),
-            TargetJson::Object(object) => format!("{} {}", object.kind_name(), object.path()),
+            TargetJson::Object(object) => format!("{} {}", object.kind_label(), object.path()),
         }
     }
 }

@@ -105,6 +105,11 @@ impl ObjectJson {
         ObjectKind::from(self.kind).as_str()
     }
 
+    /// The kind as in the text of a plan, such as `access entry` or `ClusterRole`.
+    pub(crate) fn kind_label(&self) -> &'static str {
+        ObjectKind::from(self.kind).label()
+    }
+
     /// `NAMESPACE/NAME`, or the name of a cluster-scoped object.
     pub(crate) fn path(&self) -> String {
         match &self.namespace {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Errors of refused policies that the schema cannot find: the form of the policy is right, or it is not TOML.
-const NOT_FOUND_BY_SCHEMA: [&str; 17] = [
+const NOT_FOUND_BY_SCHEMA: [&str; 18] = [
     "Toml",
     "NoPolicyTable",
     "NoAccount",
@@ -24,6 +24,7 @@ const NOT_FOUND_BY_SCHEMA: [&str; 17] = [
     "RoleNotInNamespace",
     "NoCommonCluster",
     "AccountInGroup",
+    "AccessEntry",
     "BoundTemplateUsername",
     "BoundAccount",
     "UnknownCluster",
@@ -117,13 +118,14 @@ fn schema_refuses_every_policy_with_a_wrong_form() {
 }
 
 /// For each table that the parser knows: a policy with an unknown key in that table, and the table's place in the schema.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 19] = [
     ("unknown-of-all = 1", "/properties"),
     ("[policy]\nunknown-of-all = 1", "/$defs/policy/properties"),
     ("[clusters.a]\nunknown-of-all = 1", "/$defs/cluster/properties"),
     ("[clusters.a.eks]\nunknown-of-all = 1", "/$defs/cluster/properties/eks/properties"),
     ("[principals.a]\nunknown-of-all = 1", "/$defs/principal/properties"),
     ("[principals.a.sso]\nunknown-of-all = 1", "/$defs/principal/properties/sso/properties"),
+    ("[[principals.a.access-policies]]\nunknown-of-all = 1", "/$defs/access-policies/items/properties"),
     ("[groups.a]\nunknown-of-all = 1", "/$defs/group/properties"),
     ("[cluster-roles.a]\nunknown-of-all = 1", "/$defs/cluster-role/properties"),
     ("[[cluster-roles.a.rules]]\nunknown-of-all = 1", "/$defs/rule/properties"),

@@ -130,7 +130,11 @@ const TRAPS: &[Trap] = &[
     (
         27,
         "an access entry makes the aws-auth entry of its principal dead, and the mode API every entry",
-        &[(AWS_DOUBLE, &["mode_decides_which_store_authenticates"])],
+        &[
+            (AWS_DOUBLE, &["mode_decides_which_store_authenticates"]),
+            ("src/plan/access_entries", &["aws_auth_entries_that_access_entries_shadow_are_named"]),
+            ("tests/it/access_entry_policies.rs", &["aws_auth_is_left_alone_in_the_mode_api"]),
+        ],
     ),
     (
         28,

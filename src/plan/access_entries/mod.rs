@@ -24,8 +24,8 @@ use crate::state::access_entry_marks::{MAX_NAMES, OwnedContent, aws_tag, is_made
 use crate::state::access_entry_rules::{MAX_ENTRIES, check_changed_entry, check_new_entry};
 use crate::state::owner::{self, DIGEST_ANNOTATION, Owner};
 use planned_entry::PlannedEntry;
-use shadowed_entries::shadowed_warning;
 pub(super) use shadowed_entries::unread_aws_auth_warning;
+use shadowed_entries::{AwsAuthOwners, shadowed_warning};
 
 pub(super) fn plan_access_entries(
     builder: &mut PlanBuilder<'_>,
@@ -33,6 +33,7 @@ pub(super) fn plan_access_entries(
     live: &State,
     ownership: &OwnershipSpec,
 ) {
+    let owners = AwsAuthOwners::new(live);
     for (key, item) in &desired.access_entries {
         if item.value.policies.len() > MAX_NAMES {
             let number = item.value.policies.len();
@@ -44,7 +45,9 @@ pub(super) fn plan_access_entries(
             );
             continue;
         }
-        shadowed_entries::check_aws_auth_owner(builder, item, live);
+        if !owners.check(builder, item) {
+            continue;
+        }
         match live.access_entries.get(key) {
             None => plan_creation(builder, key, item),
             Some(entry) => plan_update(builder, key, item, entry),

@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::aws_auth::Section;
 use crate::state::config_map::{entry_key, principal_text};
-use crate::state::entry_marks::entry_id;
+use crate::state::entry_marks::{EntryMarks, entry_id};
 
 /// The number of entries that a warning lists.
 const MAX_LISTED: usize = 5;
@@ -40,28 +40,32 @@ pub(in crate::plan) fn unread_aws_auth_warning(live: &State) -> Option<Diagnosti
     })
 }
 
-/// Adds an error if another policy owns the aws-auth entry of the principal: the access entry would take its effect.
-pub(super) fn check_aws_auth_owner(
-    builder: &mut PlanBuilder<'_>,
-    item: &DesiredItem<DesiredAccessEntry>,
-    live: &State,
-) {
-    if live.auth_mode == ObservedAuthMode::Known(ClusterAuthMode::Api) {
-        return;
+/// The owners of the aws-auth entries of a cluster that reads aws-auth.
+pub(super) struct AwsAuthOwners(EntryMarks);
+
+impl AwsAuthOwners {
+    pub(super) fn new(live: &State) -> Self {
+        let is_read = live.auth_mode != ObservedAuthMode::Known(ClusterAuthMode::Api);
+        Self(if is_read { live.entry_marks() } else { EntryMarks::default() })
     }
-    let (marks, key) = (live.entry_marks(), match_key(&item.value.principal));
-    let owners = Section::ALL.into_iter().filter_map(|section| marks.owner(entry_id(section, &key)));
-    if let Some(other) = owners.into_iter().find(|owner| *owner != builder.policy) {
+
+    /// Returns whether the policy may write the access entry. If not, adds an error: the aws-auth entry of the principal,
+    /// which would lose its effect, is owned by another policy.
+    pub(super) fn check(&self, builder: &mut PlanBuilder<'_>, item: &DesiredItem<DesiredAccessEntry>) -> bool {
         let principal = &item.value.principal;
-        builder.diagnostics.push(
-            Diagnostic::error(format!("the aws-auth entry of {principal} is owned by policy `{other}`"))
-                .primary_label(item.span, "")
-                .with_because("an access entry takes precedence over the aws-auth entry of its principal")
-                .with_help(format!(
-                    "remove {principal} from one of the two policies, `{}` or `{other}`",
-                    builder.policy
-                )),
-        );
+        let key = match_key(principal);
+        let owners = Section::ALL.into_iter().filter_map(|section| self.0.owner(entry_id(section, &key)));
+        let policy = builder.policy;
+        let other = owners.into_iter().find(|owner| *owner != policy);
+        if let Some(other) = other {
+            builder.diagnostics.push(
+                Diagnostic::error(format!("the aws-auth entry of {principal} is owned by policy `{other}`"))
+                    .primary_label(item.span, "")
+                    .with_because("an access entry takes precedence over the aws-auth entry of its principal")
+                    .with_help(format!("remove {principal} from one of the two policies, `{policy}` or `{other}`")),
+            );
+        }
+        other.is_none()
     }
 }
 
