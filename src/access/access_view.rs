@@ -19,6 +19,7 @@ use super::request::Request;
 use super::rule_match::{RuleMismatch, rule_allows, rule_mismatches};
 use super::template::RenderedName;
 use super::variants::{BoundNames, bound_account_members, distinguished_sessions, identities_with_username};
+use super::who_can::WhoCanResult;
 use crate::names::ObjectKey;
 use crate::state::State;
 use crate::state::object::Binding;
@@ -111,17 +112,6 @@ pub(crate) struct SubjectGrants<'s> {
     pub(crate) paths: Vec<GrantPath<'s>>,
     /// The principals of aws-auth that have the subject as username or group, and the entries that give it.
     pub(crate) members: Vec<(SubjectQuery, EntryRef)>,
-}
-
-/// The result of `who-can`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct WhoCanResult<'s> {
-    /// The principals of aws-auth in `system:masters`.
-    pub(crate) system_masters: Vec<Rc<MappedPrincipal>>,
-    /// The other principals of aws-auth that are allowed to make the request.
-    pub(crate) principals: Vec<Rc<MappedPrincipal>>,
-    /// The subjects of bindings that allow the request, each once.
-    pub(crate) subjects: Vec<SubjectGrants<'s>>,
 }
 
 impl<'s> AccessView<'s> {
@@ -491,12 +481,5 @@ impl<'s> GrantPath<'s> {
     fn new(grant: &Grant<'s>, role: &'s ObjectKey, sourced: SourcedRule<'s>) -> Self {
         let SourcedRule { rule, source } = sourced;
         Self { subject: grant.subject, binding: grant.binding_key, role, source, rule, scope: grant.scope() }
-    }
-}
-
-impl WhoCanResult<'_> {
-    /// Returns whether the result includes an identity.
-    pub(crate) fn includes(&self, identity: &Identity) -> bool {
-        identity.is_in_system_masters() || self.subjects.iter().any(|grants| identity.matches_subject(grants.subject))
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::iam_identity::IamIdentity;
-use super::identity_mapping::{AwsAuthUse, EntryRef, IdentityMapping, MappedEntry, UnmatchableReason};
+use super::identity_mapping::{AwsAuthUse, EntryPlace, EntryRef, IdentityMapping, MappedEntry, UnmatchableReason};
 use super::template::{NotInstanceSession, RenderedName, render_template};
 use crate::names::ArnError;
 use crate::state::rbac::Subject;
@@ -283,6 +283,26 @@ impl Identity {
         let username = render(&mapped.entry.username)?;
         let groups = mapped.entry.groups.iter().map(render).collect::<Result<Vec<_>, _>>()?;
         Ok(Self::new_authenticated(Some(username), groups, IdentitySource::Entry(mapped.entry_ref.clone())))
+    }
+
+    /// Returns the identity of a subject alone, without the groups that the API server adds to every identity.
+    pub(super) fn of_bare_subject(subject: &Subject) -> Self {
+        let literal = |name: &str| RenderedName::Literal(name.to_owned());
+        let (username, groups) = match subject {
+            Subject::Group(name) => (None, vec![literal(name)]),
+            Subject::User(name) => (Some(literal(name)), Vec::new()),
+            Subject::ServiceAccount { namespace, name } => {
+                (Some(RenderedName::Literal(service_account_username(namespace, name))), Vec::new())
+            }
+            Subject::AccessEntry(_) => (None, Vec::new()),
+        };
+        let source = match subject {
+            Subject::AccessEntry(principal) => {
+                IdentitySource::Entry(EntryRef { place: EntryPlace::AccessEntry, principal: principal.clone() })
+            }
+            Subject::Group(_) | Subject::User(_) | Subject::ServiceAccount { .. } => IdentitySource::Query,
+        };
+        Self { username, groups, source }
     }
 
     /// Adds the group `system:authenticated`, as the API server does (`AuthenticatedGroupAdder`).

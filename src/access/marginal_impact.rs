@@ -17,13 +17,10 @@ use super::bound_grants::BoundGrants;
 use super::diff::needs_no_entry;
 use super::escalation::identity_escalation_paths;
 use super::iam_identity::{IamIdentity, fold_case};
-use super::identity::{
-    Authentication, Identity, IdentitySource, StoreMappings, SubjectQuery, service_account_username,
-};
-use super::identity_mapping::{EntryPlace, EntryRef, IdentityMapping};
+use super::identity::{Authentication, Identity, StoreMappings, SubjectQuery};
+use super::identity_mapping::IdentityMapping;
 use super::request_set::{RequestSet, StringSet, subtract};
 use super::rule_key::RuleKey;
-use super::template::RenderedName;
 use crate::api_resources::KnownResources;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{Binding, Role};
@@ -63,8 +60,9 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         });
         let [before, after] = &policies;
         before != after
-            || self.principal_changes_access(&IamIdentity::from_access_entry(key.name()), |base, other| {
-                StoreMappings { access_entries: other, ..StoreMappings::all_of(base) }
+            || self.principal_changes_access(&IamIdentity::from_access_entry(key.name()), |base, other| StoreMappings {
+                access_entries: other,
+                ..StoreMappings::all_of(base)
             })
     }
 
@@ -382,22 +380,7 @@ impl<'a, 's> Substitution<'a, 's> {
 
     /// Returns the permissions of a subject alone, without the groups that the API server adds to every identity.
     fn grants_of_bare_subject(&self, subject: &'s Subject) -> (Authentication, Rc<GrantedRules<'s>>) {
-        let literal = |name: &str| RenderedName::Literal(name.to_owned());
-        let (username, groups) = match subject {
-            Subject::Group(name) => (None, vec![literal(name)]),
-            Subject::User(name) => (Some(literal(name)), Vec::new()),
-            Subject::ServiceAccount { namespace, name } => {
-                (Some(RenderedName::Literal(service_account_username(namespace, name))), Vec::new())
-            }
-            Subject::AccessEntry(_) => (None, Vec::new()),
-        };
-        let source = match subject {
-            Subject::AccessEntry(principal) => {
-                IdentitySource::Entry(EntryRef { place: EntryPlace::AccessEntry, principal: principal.clone() })
-            }
-            Subject::Group(_) | Subject::User(_) | Subject::ServiceAccount { .. } => IdentitySource::Query,
-        };
-        let authentication = Authentication::Identity(Identity { username, groups, source });
+        let authentication = Authentication::Identity(Identity::of_bare_subject(subject));
         if let Some(cached) = self.cache.borrow().subjects.get(subject) {
             return (authentication, Rc::clone(cached));
         }

@@ -44,7 +44,7 @@ mod whole_grant;
 
 pub(crate) use access_view::{
     AccessDecision, AccessView, AllowedVariant, CanResult, EffectiveRule, GrantPath, GrantSource, NearMiss,
-    SubjectGrants, WhoCanResult,
+    SubjectGrants,
 };
 pub(crate) use aggregation::{Aggregation, TooManyNestedRoles, check_nested_aggregation, keeps_manual_rules};
 pub(crate) use allow_reason::AllowReason;
@@ -87,7 +87,7 @@ pub(crate) use rule_match::{RuleMismatch, rule_allows};
 pub(crate) use session_match::sessions_rendering;
 pub(crate) use template::RenderedName;
 pub(crate) use variants::distinguished_principals;
-pub(crate) use who_can::{GrantLimit, NamespaceFilter};
+pub(crate) use who_can::{GrantLimit, NamespaceFilter, WhoCanResult};
 
 // Used by the tests of this module only.
 #[cfg(test)]

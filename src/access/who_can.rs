@@ -1,8 +1,9 @@
 //! Who can make a request in any namespace or in one, including grants that are limited to names or namespaces.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
-use super::access_view::{AccessView, GrantPath, SubjectGrants, WhoCanResult};
+use super::access_view::{AccessView, GrantPath, SubjectGrants};
 use super::grant_scope::GrantScope;
 use super::grants::Grant;
 use super::identity::Identity;
@@ -31,6 +32,17 @@ pub(crate) struct GrantLimit {
     pub(crate) namespace: Option<String>,
     /// Whether the names allow server-side apply only: a POST has no name.
     pub(crate) by_apply: bool,
+}
+
+/// The result of `who-can`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct WhoCanResult<'s> {
+    /// The principals of aws-auth in `system:masters`.
+    pub(crate) system_masters: Vec<Rc<MappedPrincipal>>,
+    /// The other principals of aws-auth that are allowed to make the request.
+    pub(crate) principals: Vec<Rc<MappedPrincipal>>,
+    /// The subjects of bindings that allow the request, each once.
+    pub(crate) subjects: Vec<SubjectGrants<'s>>,
 }
 
 impl<'s> AccessView<'s> {
@@ -122,5 +134,12 @@ impl<'s> WhoCanResult<'s> {
             .iter()
             .filter(move |grants| matches(grants.subject))
             .flat_map(|grants: &SubjectGrants<'s>| &grants.paths)
+    }
+}
+
+impl WhoCanResult<'_> {
+    /// Returns whether the result includes an identity.
+    pub(crate) fn includes(&self, identity: &Identity) -> bool {
+        identity.is_in_system_masters() || self.subjects.iter().any(|grants| identity.matches_subject(grants.subject))
     }
 }
