@@ -7,6 +7,7 @@ use super::query_lint::QueryLint;
 use super::request::{ObjectRequest, Request};
 use super::request_scope::{RequestScope, request_scope};
 use super::rule_match::RuleMismatch;
+use super::unknown_access::UnknownAccess;
 
 /// The answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) enum UnknownPart {
     Namespace,
     /// The answer depends on whether the resource is in namespaces.
     Scope,
+    /// What the principal may do: see `unknown` of the answer.
+    Access,
 }
 
 /// The answer to one question, with its evidence.
@@ -42,6 +45,8 @@ pub(crate) struct CanAnswer<'s> {
     pub(crate) result: CanResult<'s>,
     /// For a denied request without a name: the names for which a rule allows it.
     pub(crate) allowed_names: Vec<&'s str>,
+    /// Why the access of the subject is not known, if the answer depends on it.
+    pub(crate) unknown: Vec<UnknownAccess>,
 }
 
 impl<'s> AccessView<'s> {
@@ -83,8 +88,27 @@ impl<'s> AccessView<'s> {
         if let Some(part) = unknown_part.filter(|_| verdict == Verdict::No) {
             verdict = Verdict::NotAnswered(part);
         }
+        let unknown = self.unknown_part_of(query, request, verdict);
+        if !unknown.is_empty() {
+            verdict = Verdict::NotAnswered(UnknownPart::Access);
+        }
         let allowed_names = if verdict == Verdict::No { allowed_names(&result, request) } else { Vec::new() };
-        CanAnswer { request: request.clone(), verdict, result, allowed_names }
+        CanAnswer { request: request.clone(), verdict, result, allowed_names, unknown }
+    }
+
+    /// Returns what is not known of the access of a subject, if a verdict depends on it. What a policy allows makes no difference
+    /// to a request that something else allows, but with an access entry the principal would be another user.
+    fn unknown_part_of(&self, query: &SubjectQuery, request: &Request, verdict: Verdict) -> Vec<UnknownAccess> {
+        let mut unknown = self.unknown_access(query, Some(request));
+        if verdict == Verdict::No {
+            for variant in self.variants(query) {
+                unknown.extend(self.unknown_access(&variant.subject, Some(request)));
+            }
+        }
+        unknown.retain(|unknown| verdict != Verdict::Yes || matches!(unknown, UnknownAccess::AccessEntries(_)));
+        unknown.sort();
+        unknown.dedup();
+        unknown
     }
 
     /// Returns how a subject can create an object of which `create` with its name is allowed.

@@ -165,7 +165,7 @@ impl DenialReason {
 
 /// The stores of principals, each of which can be that of another state.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PrincipalStores<'m> {
+pub(super) struct StoreMappings<'m> {
     pub(super) access_entries: &'m IdentityMapping,
     /// mapRoles and mapUsers.
     pub(super) aws_auth: &'m IdentityMapping,
@@ -173,7 +173,7 @@ pub(super) struct PrincipalStores<'m> {
     pub(super) accounts: &'m IdentityMapping,
 }
 
-impl<'m> PrincipalStores<'m> {
+impl<'m> StoreMappings<'m> {
     pub(super) fn all_of(mapping: &'m IdentityMapping) -> Self {
         Self { access_entries: mapping, aws_auth: mapping, accounts: mapping }
     }
@@ -213,7 +213,7 @@ impl Authentication {
             Self::Identity(Identity::new_authenticated(username.map(literal), groups, IdentitySource::Query))
         };
         match query {
-            SubjectQuery::Arn(iam_identity) => Self::for_iam_identity(iam_identity, &PrincipalStores::all_of(mapping)),
+            SubjectQuery::Arn(iam_identity) => Self::for_iam_identity(iam_identity, &StoreMappings::all_of(mapping)),
             SubjectQuery::Account(id) => match mapping.account_entry(id) {
                 Some(entry) => Self::Identity(Identity::new_authenticated(
                     Some(RenderedName::account_principal(id)),
@@ -239,7 +239,7 @@ impl Authentication {
 
     /// Authenticates with the access entry of the identity, otherwise with its entries in mapRoles and mapUsers, otherwise
     /// with the entry of its account in mapAccounts.
-    pub(super) fn for_iam_identity(iam_identity: &IamIdentity, stores: &PrincipalStores<'_>) -> Self {
+    pub(super) fn for_iam_identity(iam_identity: &IamIdentity, stores: &StoreMappings<'_>) -> Self {
         let mapping = stores.aws_auth;
         let entries =
             Some(stores.access_entries.access_entries_for(iam_identity)).filter(|entries| !entries.is_empty());

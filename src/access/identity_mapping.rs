@@ -172,10 +172,14 @@ impl IdentityMapping {
         let mut mapping = Self::default();
         if mode != Some(&ClusterAuthMode::ConfigMap) {
             mapping.add_access_entries(state.access_entries.iter().map(|(_, entry)| entry));
-            mapping.unknown_access_entries = match &state.access_entries.status {
-                AccessEntriesStatus::Known => None,
-                AccessEntriesStatus::Unknown(reason) => Some(reason.clone()),
-                AccessEntriesStatus::NotAsked => mode.map(|_| "they were not read".to_owned()),
+            mapping.unknown_access_entries = match (mode, &state.access_entries.status) {
+                (Some(ClusterAuthMode::Other(mode)), _) => {
+                    Some(format!("the authentication mode {mode} is not known to this version of rolecall"))
+                }
+                // Whether the cluster has access entries at all is not known, which every answer warns of.
+                (None, _) | (_, AccessEntriesStatus::Known) => None,
+                (Some(_), AccessEntriesStatus::Unknown(reason)) => Some(reason.clone()),
+                (Some(_), AccessEntriesStatus::NotAsked) => Some("they were not read".to_owned()),
             };
         }
         mapping.add_aws_auth(state.aws_auth.as_ref(), mode == Some(&ClusterAuthMode::Api));

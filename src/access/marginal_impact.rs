@@ -18,7 +18,7 @@ use super::diff::needs_no_entry;
 use super::escalation::identity_escalation_paths;
 use super::iam_identity::{IamIdentity, fold_case};
 use super::identity::{
-    Authentication, Identity, IdentitySource, PrincipalStores, SubjectQuery, service_account_username,
+    Authentication, Identity, IdentitySource, StoreMappings, SubjectQuery, service_account_username,
 };
 use super::identity_mapping::{EntryPlace, EntryRef, IdentityMapping};
 use super::request_set::{RequestSet, StringSet, subtract};
@@ -64,7 +64,7 @@ impl<'a, 's> MarginalImpact<'a, 's> {
         let [before, after] = &policies;
         before != after
             || self.principal_changes_access(&IamIdentity::from_access_entry(key.name()), |base, other| {
-                PrincipalStores { access_entries: other, ..PrincipalStores::all_of(base) }
+                StoreMappings { access_entries: other, ..StoreMappings::all_of(base) }
             })
     }
 
@@ -78,9 +78,9 @@ impl<'a, 's> MarginalImpact<'a, 's> {
             // The entry never matches.
             return false;
         }
-        self.principal_changes_access(&iam_identity, |base, other| PrincipalStores {
+        self.principal_changes_access(&iam_identity, |base, other| StoreMappings {
             aws_auth: other,
-            ..PrincipalStores::all_of(base)
+            ..StoreMappings::all_of(base)
         })
     }
 
@@ -88,7 +88,7 @@ impl<'a, 's> MarginalImpact<'a, 's> {
     fn principal_changes_access(
         &self,
         iam_identity: &IamIdentity,
-        stores: impl for<'m> Fn(&'m IdentityMapping, &'m IdentityMapping) -> PrincipalStores<'m>,
+        stores: impl for<'m> Fn(&'m IdentityMapping, &'m IdentityMapping) -> StoreMappings<'m>,
     ) -> bool {
         let query = SubjectQuery::Arn(iam_identity.clone());
         self.substitutions.iter().any(|substitution| {
@@ -115,7 +115,7 @@ impl<'a, 's> MarginalImpact<'a, 's> {
             substitution.identity_changes_access(&base.authenticate(&query), &other.authenticate(&query))
                 || base.bound_principals_of_account(id).iter().any(|member| {
                     let old = base.authenticate(&SubjectQuery::Arn(member.clone()));
-                    let stores = PrincipalStores { accounts: &other.mapping, ..PrincipalStores::all_of(&base.mapping) };
+                    let stores = StoreMappings { accounts: &other.mapping, ..StoreMappings::all_of(&base.mapping) };
                     let new = Authentication::for_iam_identity(member, &stores);
                     substitution.identity_changes_access(&old, &new)
                 })

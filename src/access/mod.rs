@@ -37,6 +37,7 @@ mod rule_match;
 mod session_attributes;
 mod session_match;
 mod template;
+mod unknown_access;
 mod variants;
 mod who_can;
 mod whole_grant;

@@ -55,7 +55,7 @@ fn check_protected(context: &GuardContext<'_, '_>) -> Vec<Risk> {
                 .with_because(format!("the policy protects this principal at {}", limit.location))
                 .with_notes(context.entry_change_note(&principal.subject));
             if let Some(entry) = principal.authentication.identities().find_map(Identity::entry) {
-                risk = risk.with_note(format!("the principal authenticates through the aws-auth entry {entry}"));
+                risk = risk.with_note(format!("the principal authenticates through the {}", entry.with_store()));
             }
             risks.push(risk.with_allow_flag(AllowFlag::Remove(principal.subject.clone())));
             reported.insert(&principal.subject);

@@ -3,7 +3,9 @@
 use super::allow_flag::AllowFlag;
 use super::context::{GuardContext, Observed};
 use super::risk::{GuardKind, Risk, UnevaluatedGuard, format_request_sets};
-use crate::access::{self, AUTHENTICATED, Authentication, Identity, MASTERS, SubjectQuery, lost_repair_permissions};
+use crate::access::{
+    self, AUTHENTICATED, Authentication, EntryRef, Identity, MASTERS, SubjectQuery, lost_repair_permissions,
+};
 
 /// The prefix of the UIDs that the authenticator of EKS assigns.
 const AUTHENTICATOR_UID_PREFIX: &str = "aws-iam-authenticator:";
@@ -20,10 +22,11 @@ pub(crate) struct CallerIdentity {
 
 /// How the caller authenticates.
 enum CallerLogin {
-    /// Through the aws-auth entry of one of these principals. If there are several, it is not known which one.
-    AwsAuth(Vec<SubjectQuery>),
-    /// As the cluster creator, or through an access entry, a certificate or a service account.
-    NotAwsAuth(SubjectQuery),
+    /// Through the access entry or the aws-auth entry of one of these principals. If there are several, it is not known which
+    /// one.
+    Entry(Vec<SubjectQuery>),
+    /// As the cluster creator, or through a certificate or a service account, or through an access entry that is not known.
+    NoEntry(SubjectQuery),
 }
 
 pub(super) fn find_risks(
@@ -55,15 +58,22 @@ pub(super) fn find_risks(
     };
     let reported = Identity::from_user_info(&caller.username, &caller.groups);
     match classify_login(context, caller, arn) {
-        CallerLogin::AwsAuth(subjects) => {
+        CallerLogin::Entry(subjects) => {
             subjects.iter().filter_map(|subject| check_entry(context, subject, caller, &reported)).collect()
         }
-        CallerLogin::NotAwsAuth(subject) => {
-            if context.writes_aws_auth() && context.revokes_access() {
-                let why = format!(
-                    "you (\"{}\") are not authenticated through aws-auth, so changing aws-auth cannot lock you out",
-                    caller.username
-                );
+        CallerLogin::NoEntry(subject) => {
+            if context.writes_entries() && context.revokes_access() {
+                let why = match &context.live_access.mapping.unknown_access_entries {
+                    Some(reason) => format!(
+                        "the access entries of the cluster are not known, and you (\"{}\") may have one: {reason}",
+                        caller.username
+                    ),
+                    None => format!(
+                        "you (\"{}\") are authenticated neither through aws-auth nor through an access entry, so changing \
+                         them cannot lock you out",
+                        caller.username
+                    ),
+                };
                 not_evaluated.push(UnevaluatedGuard { guard: GuardKind::Caller, reason: why });
             }
             check_repair_permissions(context, &reported, &reported, &subject, None).into_iter().collect()
@@ -87,22 +97,22 @@ fn classify_login(
         let has_masters_from_elsewhere =
             is_in_masters && !authentication.identities().any(Identity::may_be_in_system_masters);
         return if !has_masters_from_elsewhere && !matches!(authentication, Authentication::Denied(_)) {
-            CallerLogin::AwsAuth(vec![subject])
+            CallerLogin::Entry(vec![subject])
         } else {
-            CallerLogin::NotAwsAuth(subject)
+            CallerLogin::NoEntry(subject)
         };
     }
     let subject = SubjectQuery::from_username(&caller.username);
     let has_other_uid =
         caller.uid.as_ref().is_some_and(|uid| !uid.is_empty() && !uid.starts_with(AUTHENTICATOR_UID_PREFIX));
     if has_other_uid || matches!(subject, SubjectQuery::ServiceAccount { .. }) {
-        return CallerLogin::NotAwsAuth(subject);
+        return CallerLogin::NoEntry(subject);
     }
     let principals = context.live_access.principals().iter();
     let matching = principals
         .filter(|principal| principal.authentication.identities().any(|identity| matches_caller(identity, caller)));
     let matching: Vec<SubjectQuery> = matching.map(|principal| principal.subject.clone()).collect();
-    if matching.is_empty() { CallerLogin::NotAwsAuth(subject) } else { CallerLogin::AwsAuth(matching) }
+    if matching.is_empty() { CallerLogin::NoEntry(subject) } else { CallerLogin::Entry(matching) }
 }
 
 /// Returns whether the identity that an entry gives can be the identity of the caller.
@@ -129,12 +139,12 @@ fn check_entry(
 ) -> Option<Risk> {
     let before = context.live_access.authenticate(subject);
     let after = context.after_access.authenticate(subject);
-    let entry = before.identities().find_map(Identity::entry).map(ToString::to_string).unwrap_or_default();
+    let entry = before.identities().find_map(Identity::entry).map(EntryRef::with_store).unwrap_or_default();
     let name = &caller.username;
     let login = if before.identities().any(|identity| matches_caller(identity, caller)) {
-        format!("you are `{name}` through the aws-auth entry {entry}")
+        format!("you are `{name}` through the {entry}")
     } else {
-        format!("aws-auth entry {entry} maps your IAM identity, but the cluster authenticates you as `{name}`")
+        format!("{entry} maps your IAM identity, but the cluster authenticates you as `{name}`")
     };
     let lock_out = match &after {
         Authentication::Denied(_) => Some("this plan locks you out: you can no longer authenticate"),

@@ -10,9 +10,9 @@ use super::node_roles::NodeRoles;
 use super::nodes::{self, NodeSample};
 use super::removals;
 use super::risk::{GuardKind, Risk, UnevaluatedGuard};
-use crate::access::{AccessView, SubjectQuery};
+use crate::access::{AccessView, IamIdentity, SubjectQuery};
 use crate::diagnostic::{DiagnosticNote, NoteKind};
-use crate::names::ObjectKey;
+use crate::names::ObjectKind;
 use crate::plan::{AccessComparison, Change, ChangeOrigin, ChangeTarget, Plan};
 use crate::state::State;
 
@@ -119,9 +119,10 @@ pub(crate) fn evaluate_guards(
 }
 
 impl GuardContext<'_, '_> {
-    pub(super) fn writes_aws_auth(&self) -> bool {
-        let aws_auth = ObjectKey::aws_auth();
-        self.plan.steps.iter().any(|step| step.object == aws_auth)
+    /// Returns whether the plan writes aws-auth or an access entry.
+    pub(super) fn writes_entries(&self) -> bool {
+        let has_entries = |kind: ObjectKind| matches!(kind, ObjectKind::ConfigMap | ObjectKind::AccessEntry);
+        self.plan.steps.iter().any(|step| has_entries(step.object.kind()))
     }
 
     /// Returns whether any subject loses access. True if the plan has no access diff, since then it is not known.
@@ -140,7 +141,7 @@ impl GuardContext<'_, '_> {
         revokes_permissions || self.live_access.principals().iter().any(|principal| revokes_login(&principal.subject))
     }
 
-    /// Returns the changes of the plan to the aws-auth entries of a subject.
+    /// Returns the changes of the plan to the access entry and the aws-auth entries of a subject.
     fn entry_changes(&self, subject: &SubjectQuery) -> impl Iterator<Item = &Change> {
         let key = match subject {
             SubjectQuery::Arn(identity) => Some(identity.comparison_key()),
@@ -149,6 +150,10 @@ impl GuardContext<'_, '_> {
         };
         self.plan.changes.iter().filter(move |change| match &change.target {
             ChangeTarget::Entry { principal, .. } => key.as_ref().is_some_and(|key| principal.to_lowercase() == *key),
+            ChangeTarget::Object(object) if object.kind() == ObjectKind::AccessEntry => {
+                let identity = IamIdentity::from_access_entry(object.name());
+                key.as_ref().is_some_and(|key| identity.comparison_key() == *key)
+            }
             ChangeTarget::Object(_) => false,
         })
     }
@@ -162,7 +167,8 @@ impl GuardContext<'_, '_> {
 
     /// Returns where the policy changes roles and bindings, for permissions that the plan revokes.
     pub(super) fn rbac_change_note(&self) -> DiagnosticNote {
-        let changes = self.plan.changes.iter().filter(|change| matches!(change.target, ChangeTarget::Object(_)));
+        let is_rbac = |change: &&Change| matches!(&change.target, ChangeTarget::Object(key) if key.kind().is_rbac());
+        let changes = self.plan.changes.iter().filter(is_rbac);
         let places: BTreeSet<String> =
             changes.filter_map(|change| change.location.as_ref()).map(ToString::to_string).take(3).collect();
         if places.is_empty() {

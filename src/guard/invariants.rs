@@ -84,6 +84,9 @@ fn check_invariant(checker: &InvariantChecker<'_, '_>, invariant: &ResolvedInvar
         violator
     });
     let mut violators: Vec<Violator> = remaining.next().into_iter().collect();
+    if violators.is_empty() {
+        violators.extend(checker.unknown_access_entries(subject));
+    }
     // If the group itself violates the invariant, all of its members do, and need not be listed.
     let is_group_itself =
         |violator: &Violator| matches!(subject, InvariantSubject::Group(_)) && violator.subject.starts_with("group:");

@@ -55,7 +55,7 @@ pub(super) fn find_risks(
     facts: &ClusterFacts,
     not_evaluated: &mut Vec<UnevaluatedGuard>,
 ) -> Vec<Risk> {
-    if !context.writes_aws_auth() {
+    if !context.writes_entries() {
         return Vec::new();
     }
     let is_for_nodes = |authentication: &Authentication| authentication.identities().any(is_node_or_fargate);
@@ -117,20 +117,19 @@ fn node_risk(
         ("nodes", "nodes will become NotReady within 15 minutes", "nodes")
     };
     let entry = before.entry().map_or_else(|| subject.to_string(), ToString::to_string);
+    let store = if before.access_entry().is_some() { "access entry" } else { "aws-auth entry" };
     let message = match after {
         Authentication::Denied(
             DenialReason::NotMapped { .. } | DenialReason::NoAwsAuth | DenialReason::NoAccessEntry,
         ) => {
-            format!("this plan removes the aws-auth entry of your {owner} ({entry}); {consequence}")
+            format!("this plan removes the {store} of your {owner} ({entry}); {consequence}")
         }
         Authentication::Denied(DenialReason::NotAnInstance { .. }) => {
-            format!("this plan makes the aws-auth entry of your {owner} ({entry}) unusable; {consequence}")
+            format!("this plan makes the {store} of your {owner} ({entry}) unusable; {consequence}")
         }
         Authentication::Identity(after) => {
             let difference = describe_difference(before, after);
-            format!(
-                "this plan changes the aws-auth entry of your {owner} ({entry}): they would authenticate {difference}"
-            )
+            format!("this plan changes the {store} of your {owner} ({entry}): they would authenticate {difference}")
         }
         Authentication::Ambiguous(_) => {
             format!(

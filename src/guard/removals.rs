@@ -68,6 +68,11 @@ fn count_removals(context: &GuardContext<'_, '_>) -> RemovalCount {
         let is_removed = after.meta(key).is_none_or(|now| now.deleting && !meta.deleting);
         count.add(1, usize::from(is_removed), usize::from(object_owner(key, meta, policy) == Owner::ThisPolicy));
     }
+    for (key, entry) in live.access_entries.iter() {
+        let is_removed = after.access_entries.get(key).is_none();
+        let is_owned = object_owner(key, &entry.meta, policy) == Owner::ThisPolicy;
+        count.add(1, usize::from(is_removed), usize::from(is_owned));
+    }
     let marks = live.entry_marks();
     let owned = marks.owned_by(policy);
     let remaining_entries = count_entries(after, context.after_access);

@@ -5,10 +5,11 @@ use std::fmt;
 use super::invariant_checker::InvariantChecker;
 use crate::access::{
     CanResult, EffectiveRule, EscalationPath, GrantPath, GrantSource, Identity, MASTERS, NearMiss, Request,
-    RuleMismatch, SubjectQuery, Verdict, describe_variants, escalation_paths, rule_allows,
+    RuleMismatch, SubjectQuery, UnknownPart, Verdict, describe_variants, escalation_paths, rule_allows,
 };
 use crate::api_resources::KnownResources;
 use crate::names::ObjectKey;
+use crate::plan::InvariantSubject;
 use crate::policy::{ManagedBy, RequestSpec};
 use crate::state::rbac::{Rule, Subject};
 
@@ -72,10 +73,15 @@ impl InvariantChecker<'_, '_> {
         // A grant in all namespaces tells more than one in a single namespace, so report that first.
         let (cluster_wide, namespaced): (Vec<&EffectiveRule<'_>>, Vec<&EffectiveRule<'_>>) =
             effective_rules.iter().partition(|rule| rule.namespace.is_none());
-        let (rule, request) = cluster_wide
+        let found = cluster_wide
             .into_iter()
             .chain(namespaced)
-            .find_map(|rule| Some((rule, find_allowed_request(rule, spec, &effective_rules, self.known())?)))?;
+            .find_map(|rule| Some((rule, find_allowed_request(rule, spec, &effective_rules, self.known())?)));
+        let Some((rule, request)) = found else {
+            let request = to_request(spec, None, spec.namespace.as_deref(), self.known());
+            let what = format!("may be able to {}", describe_request(&request, spec, self.known()));
+            return self.undecided(subject, Some(&request), &what);
+        };
         let path = self.describe_grant_source(subject, &GrantSource::Path(rule.path));
         let by_apply = if is_create_by_apply(rule, &request) { " by server-side apply" } else { "" };
         let what = format!("can {}{by_apply}", describe_request(&request, spec, self.known()));
@@ -100,7 +106,11 @@ impl InvariantChecker<'_, '_> {
                 "can {request} only as {}",
                 describe_variants(answer.result.allowed_variants.iter().map(|variant| &variant.principal))
             ),
-            Verdict::NotAnswered(_) => {
+            Verdict::NotAnswered(UnknownPart::Access) => {
+                let what = format!("may be unable to {request}");
+                return self.undecided(subject, Some(&request), &what);
+            }
+            Verdict::NotAnswered(UnknownPart::Subject | UnknownPart::Namespace | UnknownPart::Scope) => {
                 format!("may be unable to {request}: it is not known whether the resource is in namespaces")
             }
         };
@@ -111,7 +121,9 @@ impl InvariantChecker<'_, '_> {
     /// Returns the first privilege escalation path of the subject, and the names of the others.
     pub(super) fn violation_of_cannot_escalate(&self, subject: &SubjectQuery) -> Option<Violator> {
         let escalations = escalation_paths(self.access, subject);
-        let first = escalations.first()?;
+        let Some(first) = escalations.first() else {
+            return self.undecided(subject, None, "may have a privilege escalation path");
+        };
         let path = match first {
             EscalationPath::Rules { granted_by, .. } => {
                 granted_by.first().map(|source| self.describe_grant_source(subject, source)).unwrap_or_default()
@@ -122,6 +134,38 @@ impl InvariantChecker<'_, '_> {
         let others = if others.is_empty() { String::new() } else { format!(" (and {})", others.join(", ")) };
         let what = format!("has the privilege escalation path `{}`{others}: {first}", first.name());
         Some(self.new_violator(subject, what, path))
+    }
+
+    /// Returns the violator for an invariant that cannot be decided, because something is not known of the access of the
+    /// subject. `None` if all is known.
+    fn undecided(&self, subject: &SubjectQuery, request: Option<&Request>, what: &str) -> Option<Violator> {
+        let unknown = self.access.unknown_access(subject, request);
+        let reasons: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        let finding = format!("{what}, which cannot be decided: {}", reasons.join("; "));
+        (!reasons.is_empty()).then(|| self.new_violator(subject, finding, Vec::new()))
+    }
+
+    /// Returns the violator for an invariant about subjects that an access entry can give more access, if the access entries
+    /// are not known.
+    pub(super) fn unknown_access_entries(&self, invariant_subject: &InvariantSubject) -> Option<Violator> {
+        let reason = self.access.mapping.unknown_access_entries.as_ref()?;
+        let subject = match invariant_subject {
+            InvariantSubject::ServiceAccount { .. } => return None,
+            InvariantSubject::Principal { subject: Some(subject), .. } => subject.to_string(),
+            InvariantSubject::Principal { name, subject: None } => name.clone(),
+            InvariantSubject::Group(name) => format!("group:{name}"),
+            InvariantSubject::User(name) => format!("user:{name}"),
+            InvariantSubject::EveryoneBut(_) => "a principal with an access entry".to_owned(),
+        };
+        Some(Violator {
+            subject,
+            principal_name: None,
+            finding: format!(
+                "has access that cannot be decided: the access entries of the cluster are not known: {reason}"
+            ),
+            path: Vec::new(),
+            path_kind: PathKind::Grant,
+        })
     }
 
     fn known(&self) -> &KnownResources {

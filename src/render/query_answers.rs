@@ -110,9 +110,15 @@ fn verdict_line(subject: &str, answer: &CanAnswer<'_>, known: &KnownResources) -
         ),
         Verdict::NotAnswered(part) => {
             let unknown = match part {
-                UnknownPart::Subject => "the subject is unknown",
-                UnknownPart::Namespace => "the namespace is unknown",
-                UnknownPart::Scope => "the answer depends on whether the resource is in namespaces, which is unknown",
+                UnknownPart::Subject => "the subject is unknown".to_owned(),
+                UnknownPart::Namespace => "the namespace is unknown".to_owned(),
+                UnknownPart::Scope => {
+                    "the answer depends on whether the resource is in namespaces, which is unknown".to_owned()
+                }
+                UnknownPart::Access => {
+                    let reasons: Vec<String> = answer.unknown.iter().map(ToString::to_string).collect();
+                    escape_control(&reasons.join("; "))
+                }
             };
             format!("not answered: whether {subject} can {request} ({unknown})")
         }

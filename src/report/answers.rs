@@ -89,6 +89,9 @@ pub(crate) struct CanAnswerJson {
     granted_by: Vec<GrantPathJson>,
     /// If the request is not allowed: the grants that are closest to allowing it, the closest first.
     near_misses: Vec<NearMissJson>,
+    /// If the verdict is `not-answered`: why the access of the subject is not known, such as an access policy whose rules AWS does
+    /// not publish.
+    unknown: Vec<String>,
     /// The warnings about the answer, such as unknown words in the question.
     warnings: Vec<DiagnosticJson>,
 }
@@ -102,7 +105,7 @@ impl CanAnswerJson {
         cluster: AnswerContext<'_>,
         warnings: Vec<DiagnosticJson>,
     ) -> Self {
-        let CanAnswer { request: _, verdict, result, allowed_names } = answer;
+        let CanAnswer { request: _, verdict, result, allowed_names, unknown } = answer;
         let CanResult { authentication, decision: _, granted_by, allowed_variants, near_misses } = result;
         let SubjectJson { subject, principal_name } = cluster.subject(query);
         Self {
@@ -118,6 +121,7 @@ impl CanAnswerJson {
             not_authenticated,
             granted_by: granted_by.iter().map(|source| cluster.grant_source(source)).collect(),
             near_misses: near_misses.iter().map(|miss| cluster.near_miss(miss)).collect(),
+            unknown: unknown.iter().map(ToString::to_string).collect(),
             warnings,
         }
     }

@@ -67,10 +67,6 @@ impl<'s> EntrySlots<'s> {
         self.slots.get_mut(id.0).ok_or_else(|| internal("an access entry does not exist"))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &EntrySlot<'s>> {
         self.slots.iter()
     }
