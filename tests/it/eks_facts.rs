@@ -205,6 +205,10 @@ fn cluster_that_reads_access_entries_has_a_warning() {
             "username": "deployer", "groups": [], "policies": [{ "policy": "AmazonEKSClusterAdminPolicy" }] }]));
         cluster.set_authentication_mode(mode);
         let (sandbox, _) = snapshot(&cluster);
+        // An access entry cannot have the group system:masters.
+        let admin = "access-policies = [{ policy = \"AmazonEKSClusterAdminPolicy\" }]";
+        let policy = WITHOUT_WORKERS.replace("groups = [\"system:masters\"]", admin);
+        sandbox.write("rolecall.toml", &policy.replace("CLUSTER", cluster.cluster_name()));
         let warning = format!("warning: {warning}\n");
         for args in [
             &["plan"][..],

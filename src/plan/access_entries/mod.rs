@@ -27,6 +27,8 @@ use planned_entry::PlannedEntry;
 pub(super) use shadowed_entries::unread_aws_auth_warning;
 use shadowed_entries::{AwsAuthOwners, shadowed_warning};
 
+const DELETE_ENTRY: &str = "delete the entry with aws eks delete-access-entry";
+
 pub(super) fn plan_access_entries(
     builder: &mut PlanBuilder<'_>,
     desired: &Desired,
@@ -156,13 +158,7 @@ fn plan_update(
             Diagnostic::error(format!("the access entry of {} has the type {from}, not {to}", key.name()))
                 .primary_label(item.span, "")
                 .with_because("the type of an access entry cannot be changed, and this policy does not own the entry")
-                .with_help(match kind_of(&live.entry_type) {
-                    Some(Some(kind)) => {
-                        format!("write `kind = \"{kind}\"`, or delete the entry with aws eks delete-access-entry")
-                    }
-                    Some(None) => "remove `kind`, or delete the entry with aws eks delete-access-entry".to_owned(),
-                    None => "delete the entry with aws eks delete-access-entry".to_owned(),
-                }),
+                .with_help(type_help(&live.entry_type)),
         );
         return;
     }
@@ -198,18 +194,19 @@ fn plan_update(
     push_write(builder, (key, Some(live)), Some(planned.after(key, builder.policy)), Some(item.span), verb);
 }
 
-/// Returns the `kind` of a principal whose entry has the type: `Some(None)` for STANDARD, which has no kind.
-fn kind_of(entry_type: &AccessEntryType) -> Option<Option<&'static str>> {
-    match entry_type {
-        AccessEntryType::Standard => Some(None),
-        AccessEntryType::Ec2Linux => Some(Some("node")),
-        AccessEntryType::Ec2Windows => Some(Some("windows-node")),
-        AccessEntryType::FargateLinux => Some(Some("fargate")),
-        AccessEntryType::HybridLinux => Some(Some("hybrid-node")),
-        AccessEntryType::HyperpodLinux => Some(Some("hyperpod")),
-        AccessEntryType::Ec2 => Some(Some("auto-node")),
-        AccessEntryType::Other(_) => None,
-    }
+/// Returns what to do about an entry that has another type than the policy gives it.
+fn type_help(live: &AccessEntryType) -> String {
+    let kind = match live {
+        AccessEntryType::Standard => return format!("remove `kind`, or {DELETE_ENTRY}"),
+        AccessEntryType::Other(_) => return DELETE_ENTRY.to_owned(),
+        AccessEntryType::Ec2Linux => "node",
+        AccessEntryType::Ec2Windows => "windows-node",
+        AccessEntryType::FargateLinux => "fargate",
+        AccessEntryType::HybridLinux => "hybrid-node",
+        AccessEntryType::HyperpodLinux => "hyperpod",
+        AccessEntryType::Ec2 => "auto-node",
+    };
+    format!("write `kind = \"{kind}\"`, or {DELETE_ENTRY}")
 }
 
 /// What a reviewer has to know of a change to an existing entry.
