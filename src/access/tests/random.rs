@@ -201,6 +201,7 @@ pub(crate) fn access_entries() -> impl Strategy<Value = Vec<AccessEntry>> {
             "username": username,
             "kubernetesGroups": groups,
             "accessPolicies": policies,
+            "tags": { "n": policies.len().to_string() },
         });
         AccessEntry::from_json(&value).unwrap()
     });
