@@ -26,7 +26,7 @@ use self::server::{RealServer, RequestOutcome, ServerIdentity, aggregated_roles,
 use super::shrink::{MAX_ATTEMPTS, shrink};
 use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, GrantSource, Identity, RenderedName, Request,
-    SubjectQuery, find_aggregation_cycles,
+    SubjectQuery, UnknownPart, Verdict, find_aggregation_cycles,
 };
 use crate::api_resources::ApiResources;
 use crate::names::ObjectKind;
