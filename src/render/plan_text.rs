@@ -125,6 +125,11 @@ pub(crate) fn render_restore(plan: &Plan, options: &PlanTextOptions<'_>) -> Term
     render_changes(plan, "No changes. The cluster has nothing that can be taken back.", options)
 }
 
+/// Returns the text of the plan of a migration.
+pub(crate) fn render_migration_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
+    render_changes(plan, "No changes of entries.", options)
+}
+
 fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) -> TerminalText {
     let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
     if plan.is_empty() {
