@@ -10,7 +10,7 @@ use super::super::objects::require_as_read;
 use super::super::schedule::{ChangeKind, PendingWrite};
 use super::{
     AccessEntryType, Diagnostic, EntryStatus, MigrationPlanner, MovedPrincipal, PlanBuilder, State, StayReason,
-    check_writable, entry_id, entry_key, no_effect_reason,
+    check_writable, entry_id, entry_key, no_effect_reason, shadowed_reason,
 };
 use crate::access::{AccessView, Aggregation, EntryRef, IamIdentity, SubjectQuery, diff_access};
 use crate::names::ObjectKey;
@@ -62,7 +62,7 @@ impl MigrationPlanner<'_> {
                 _ if is_shadowed && !matches!(status, EntryStatus::Unmatchable(_)) => {}
                 EntryStatus::Active | EntryStatus::Ambiguous => self.stay_unmoved(entry_ref, status, entry),
                 EntryStatus::Shadowed { by } => {
-                    self.without_effect.push((entry_ref.clone(), format!("{by} matches the same principal instead")));
+                    self.without_effect.push((entry_ref.clone(), shadowed_reason(by)));
                 }
                 EntryStatus::Unmatchable(_) => {
                     let reason = no_effect_reason(status);

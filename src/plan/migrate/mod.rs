@@ -77,6 +77,13 @@ pub(crate) struct Migration {
     pub(crate) without_effect: Vec<(EntryRef, String)>,
 }
 
+impl Plan {
+    /// Returns whether the plan is for a policy. That of a migration can be for none.
+    pub(crate) fn has_policy(&self) -> bool {
+        self.policy != NO_POLICY
+    }
+}
+
 impl Migration {
     /// Returns the migration by the plan of a policy that is written for access entries.
     pub(crate) fn from_policy_plan(plan: Plan, mode: ClusterAuthMode) -> Self {
@@ -296,7 +303,7 @@ impl<'a> MigrationPlanner<'a> {
                     if !by.is_in_aws_auth() {
                         principals_with_entry.insert(entry_key(&entry));
                     } else {
-                        self.without_effect.push((entry_ref, format!("{by} matches the same principal instead")));
+                        self.without_effect.push((entry_ref, shadowed_reason(by)));
                     }
                     continue;
                 }
@@ -333,6 +340,11 @@ impl<'a> MigrationPlanner<'a> {
         self.moved_before = principals_with_entry.len();
         access_entries::check_number(builder, self.live);
     }
+}
+
+/// Says which entry counts instead of one that has no effect.
+fn shadowed_reason(by: &EntryRef) -> String {
+    format!("{} matches the same principal, and counts instead", by.place)
 }
 
 /// What a reviewer has to know of a new entry that does not have the text of the entry in aws-auth.
