@@ -71,9 +71,9 @@ impl PatternMatches {
             let text = pattern.value.as_str();
             let message = format!("protected pattern `{text}` matches no principal{scope}");
             let base = if are_all_clusters { Diagnostic::error(message) } else { Diagnostic::warning(message) };
-            let base = base.primary_label(pattern.span, "").with_because(
-                "no aws-auth entry before or after this plan is for such a principal, so it protects nothing",
-            );
+            let base = base
+                .primary_label(pattern.span, "")
+                .with_because("no entry before or after this plan is for such a principal, so it protects nothing");
             let principals = clusters.iter().flat_map(|cluster| &cluster.principals).map(String::as_str);
             diagnostics.push(match closest_qualified_match(text, principals) {
                 Some(near) => base.with_help(format!("did you mean `{near}`?")),
@@ -86,7 +86,7 @@ impl PatternMatches {
                 diagnostics.push(
                     Diagnostic::lint(LintId::UnmatchedIgnore, message)
                         .primary_label(pattern.span, "")
-                        .with_because("no aws-auth entry, role or binding of the cluster matches it")
+                        .with_because("no entry, role or binding of the cluster matches it")
                         .with_help("correct the pattern, or remove it"),
                 );
             }

@@ -199,7 +199,7 @@ fn caller_outside_aws_auth_is_noted_and_keeps_repair_permissions() {
         || observed_caller("kubernetes-admin", &["system:masters"], Some("arn:aws:iam::111122223333:user/creator"));
     let report = evaluate(&live, &kept, creator(), &[]);
     assert!(report.refused.is_empty(), "{report:#?}");
-    assert!(report.not_evaluated[0].reason.contains("are not authenticated through aws-auth"), "{report:#?}");
+    assert!(report.not_evaluated[0].reason.contains("are authenticated neither through aws-auth nor"), "{report:#?}");
     // The cluster creator also has an entry, but the entry does not give system:masters.
     let both = || observed_caller("kubernetes-admin", &["system:masters"], Some(CI));
     assert!(refused_risks(&live, &kept, both()).is_empty());

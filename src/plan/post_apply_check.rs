@@ -11,6 +11,7 @@ use crate::access::{
     AccessDecision, AccessView, Aggregation, Authentication, CanResult, GrantSource, GrantedRequests, Identity,
     SubjectDiff,
 };
+use crate::names::ObjectKind;
 use crate::state::State;
 
 /// A request and its expected result after the apply.
@@ -85,6 +86,11 @@ fn build_check(
     } else {
         stored.can(&row.subject, &request).decision == AccessDecision::Denied
     };
+    // An access review names a user and groups, and access policies are associated with neither.
+    let is_by_policy = |source: &GrantSource<'_>| matches!(source, GrantSource::Path(path) if path.role.kind() == ObjectKind::AccessPolicy);
+    if is_gain && answer.granted_by.iter().all(is_by_policy) {
+        return None;
+    }
     (definite_answer(&answer)? == is_gain).then(|| PostApplyCheck {
         subject: row.subject.to_string(),
         awaits_aggregation: !is_immediate,

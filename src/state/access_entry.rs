@@ -257,6 +257,11 @@ impl AccessEntry {
         Ok(ObjectVersion { uid: entry.meta.uid.clone(), resource_version: entry.content_hash() })
     }
 
+    /// Returns the entry with other tags.
+    pub(crate) fn with_tags(&self, tags: Labels) -> Self {
+        Self { meta: ObjectMeta { annotations: tags, ..self.meta.clone() }, ..self.clone() }
+    }
+
     /// Returns the entry with one more group.
     pub(crate) fn with_group(&self, group: &str) -> Self {
         let groups = self.groups.iter().cloned().chain([group.to_owned()]).collect();

@@ -253,7 +253,7 @@ fn who_can_lists_subjects_and_the_principals_that_match_them() {
     Granted by RBAC bindings:
       group cluster-viewer-group
         via cluster-viewers → cluster-viewer
-        members (aws-auth): arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
+        members: arn:aws:iam::111122223333:role/viewer, arn:aws:iam::111122223333:user/alice
     ");
     assert_eq!(
         sandbox.ok(&["who-can", "get", "secrets"]),

@@ -114,7 +114,7 @@ fn plan_shows_access_entries_field_by_field() {
 #[test]
 fn apply_converges_and_keeps_what_others_wrote() {
     let sandbox = sandbox("API_AND_CONFIG_MAP", &POLICY.replace("team-*", "web"));
-    let apply = sandbox.run(&["apply", "--auto-approve", "--allow-window"]);
+    let apply = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(apply.exit_code, 0, "{}\n{}", apply.stdout, apply.stderr);
     let after = sandbox.read("cluster.yaml");
     for kept in ["AmazonEKSAdminPolicy", "cost-center", "AmazonEKSClusterAdminPolicy", "role/creator # shadowed"] {
@@ -125,7 +125,7 @@ fn apply_converges_and_keeps_what_others_wrote() {
     // Without the principals, the entries that the policy owns disappear, and the access of others stays.
     let empty = POLICY.split("[principals.viewer]").next().unwrap();
     sandbox.write("rolecall.toml", empty);
-    let apply = sandbox.run(&["apply", "--auto-approve", "--allow-window"]);
+    let apply = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(apply.exit_code, 0, "{}\n{}", apply.stdout, apply.stderr);
     let after = sandbox.read("cluster.yaml");
     assert!(!after.contains("role/team/viewer") && !after.contains("AmazonEKSEditPolicy"), "{after}");
@@ -142,7 +142,7 @@ fn aws_auth_is_left_alone_in_the_mode_api() {
     insta::assert_snapshot!(changes(&plan.stdout));
     let warning = "warning: aws-auth has entries, but it is not read in the authentication mode API\n";
     assert!(plan.stderr.contains(warning), "{}", plan.stderr);
-    let apply = sandbox.run(&["apply", "--auto-approve", "--allow-window"]);
+    let apply = sandbox.run(&["apply", "--auto-approve"]);
     assert_eq!(apply.exit_code, 0, "{}\n{}", apply.stdout, apply.stderr);
     let after = sandbox.read("cluster.yaml");
     assert!(after.contains("- rolearn: arn:aws:iam::111122223333:role/creator # shadowed"), "{after}");

@@ -14,6 +14,7 @@
 
 mod access;
 mod access_entries;
+mod access_entry_applies;
 mod access_entry_policies;
 mod aggregation;
 mod api_resources;

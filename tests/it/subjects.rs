@@ -98,7 +98,7 @@ fn sessions_with_a_bound_name_are_in_every_answer() {
         via operators → cluster-admin
       user dev:alice
         via alice → cluster-admin
-        members (aws-auth): arn:aws:iam::111122223333:role/dev for sessions named `alice`
+        members: arn:aws:iam::111122223333:role/dev for sessions named `alice`
     exit 0
     ");
     insta::assert_snapshot!(answer(&sandbox, "access dev"), @r"

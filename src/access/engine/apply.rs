@@ -309,7 +309,7 @@ impl<'s> AccessEngine<'s> {
         let old = self.index.binding(id);
         let role = binding.and_then(|binding| self.bound_role(key, binding));
         let subjects: Rc<[SubjectId]> = binding.map(|binding| self.subjects_of(binding)).unwrap_or_default().into();
-        let scopes = binding.map(|binding| self.scopes_of(key, binding)).unwrap_or_else(|| Rc::from([]));
+        let scopes = binding.map_or_else(|| Rc::from([]), |binding| self.scopes_of(key, binding));
         self.index.set_binding(id, binding);
         let slot = self.binding_slot_mut(id).ok_or_else(unknown_object)?;
         let old_scopes = std::mem::replace(&mut slot.scopes, scopes);

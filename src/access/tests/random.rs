@@ -201,6 +201,7 @@ pub(crate) fn access_entries() -> impl Strategy<Value = Vec<AccessEntry>> {
             "username": username,
             "kubernetesGroups": groups,
             "accessPolicies": policies,
+            "tags": { "n": policies.len().to_string() },
         });
         AccessEntry::from_json(&value).unwrap()
     });
@@ -221,7 +222,9 @@ fn set_access_entries(state: &mut State, mode: ObservedAuthMode, entries: Vec<Ac
     let has_entries = matches!(mode, ObservedAuthMode::Known(ClusterAuthMode::ApiAndConfigMap | ClusterAuthMode::Api));
     state.auth_mode = mode;
     state.access_entries.status = AccessEntriesStatus::Known;
-    entries.into_iter().filter(|_| has_entries).for_each(|entry| state.insert_access_entry(entry));
+    for entry in entries.into_iter().filter(|_| has_entries) {
+        state.insert_access_entry(entry);
+    }
 }
 
 pub(super) fn state() -> impl Strategy<Value = State> {

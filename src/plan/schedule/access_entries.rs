@@ -121,17 +121,22 @@ impl<'s> EntrySlots<'s> {
         let planned = planned.map(|entry| arena.add_access_entry(entry));
         let id = EntryId(self.slots.len());
         let mut targets = Vec::new();
-        let is_same = |(live, planned): (&AccessEntry, &AccessEntry)| {
-            live.entry_type == planned.entry_type
-                && live.username == planned.username
-                && live.groups == planned.groups
-                && live.tags() == planned.tags()
-        };
-        if !live.zip(planned).is_some_and(is_same) {
-            targets.push(TargetObject::AccessEntry { id, planned });
-        }
         // An association of a deleted entry disappears with it.
         let kept = live.filter(|live| planned.is_some_and(|planned| planned.entry_type == live.entry_type));
+        match kept.zip(planned) {
+            None => targets.push(TargetObject::AccessEntry { id, planned }),
+            Some((live, planned)) => {
+                let is_changed = !has_same_fields(live, planned);
+                let are_tags_changed = live.tags() != planned.tags();
+                if is_changed && are_tags_changed {
+                    let fields = arena.add_access_entry(planned.with_tags(live.tags().clone()));
+                    targets.push(TargetObject::AccessEntry { id, planned: Some(fields) });
+                }
+                if is_changed || are_tags_changed {
+                    targets.push(TargetObject::AccessEntry { id, planned: Some(planned) });
+                }
+            }
+        }
         let mut associations = BTreeMap::new();
         for (_, arn, key, binding) in live.into_iter().flat_map(AccessEntry::associations) {
             let binding_id = engine.binding_id(key);
@@ -155,6 +160,10 @@ impl<'s> EntrySlots<'s> {
         self.slots.push(EntrySlot { key, live, planned, current: live, associations });
         Ok(targets.into_iter().map(|target| ObjectChange { pending, target, is_done: false }).collect())
     }
+}
+
+fn has_same_fields(one: &AccessEntry, other: &AccessEntry) -> bool {
+    one.username == other.username && one.groups == other.groups
 }
 
 /// Adds an access policy to the engine, if no entry of the live state has it.
@@ -249,6 +258,22 @@ impl<'s> Scheduler<'s> {
     /// Returns whether an access entry exists after the writes so far.
     pub(super) fn has_access_entry(&self, id: EntryId) -> bool {
         self.verifier.entries.get(id).is_ok_and(|slot| slot.current.is_some() && !slot.is_replaced())
+    }
+
+    /// Returns whether an access entry can be written now. Its tags say what the policy owns, so they are written last: an
+    /// interrupted apply then knows what is left.
+    pub(super) fn can_write_access_entry(&self, id: EntryId, planned: Option<&AccessEntry>) -> bool {
+        let current = self.verifier.entries.get(id).ok().and_then(|slot| slot.current);
+        let is_tags_only = current.zip(planned).is_some_and(|(current, planned)| {
+            current.entry_type == planned.entry_type && has_same_fields(current, planned)
+        });
+        let is_other = |change: &&ObjectChange<'_>| {
+            !change.is_done
+                && entry_of(&change.target) == Some(id)
+                && !matches!(&change.target, TargetObject::AccessEntry { planned: own, .. }
+                    if own.map(std::ptr::from_ref) == planned.map(std::ptr::from_ref))
+        };
+        !is_tags_only || !self.changes.iter().any(|change| is_other(&change))
     }
 
     /// Ends the stage if it has a write of the same access entry: each write depends on the version that the last one leaves.

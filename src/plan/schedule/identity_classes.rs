@@ -130,7 +130,7 @@ impl MappingStores {
     /// Returns a state with nothing else.
     pub(super) fn into_state(self) -> State {
         let Self { aws_auth, auth_mode, access_entries } = self;
-        State { aws_auth, auth_mode, access_entries, ..State::default() }
+        State { auth_mode, aws_auth, access_entries, ..State::default() }
     }
 }
 

@@ -79,7 +79,9 @@ pub(super) fn planned_object(pending: &PendingWrite, live: &State) -> Result<Pla
         ObjectKind::ConfigMap => state.aws_auth.clone_from(&live.aws_auth),
         ObjectKind::AccessEntry => {
             state.access_entries.status = live.access_entries.status.clone();
-            live.access_entries.get(key).cloned().into_iter().for_each(|entry| state.insert_access_entry(entry));
+            if let Some(entry) = live.access_entries.get(key) {
+                state.insert_access_entry(entry.clone());
+            }
         }
         ObjectKind::Namespace | ObjectKind::AccessPolicy | ObjectKind::AccessPolicyAssociation => {
             return Err(internal(format!("a plan does not write {key}")));

@@ -161,8 +161,8 @@ impl Scheduler<'_> {
                 bound.is_empty() || !self.changes.iter().any(|change| !change.is_done && drops_role(change))
             }
             TargetObject::Association { entry, .. } => self.has_access_entry(*entry),
+            TargetObject::AccessEntry { id, planned } => self.can_write_access_entry(*id, *planned),
             TargetObject::Role { planned: Some(_), .. }
-            | TargetObject::AccessEntry { .. }
             | TargetObject::Binding { planned: None, .. }
             | TargetObject::Mapping => true,
         }

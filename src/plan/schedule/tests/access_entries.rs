@@ -118,9 +118,9 @@ fn system_masters_becomes_the_policy_for_cluster_administrators_without_a_gap() 
     3  associate AmazonEKSClusterAdminPolicy with access entry viewer
     -  wait 2m10s for access entries to take effect
     5  change access entry viewer
-    6  delete temporary ClusterRoleBinding AmazonEKSClusterAdminPolicy-rolecall-temporary
-    7  delete temporary ClusterRole AmazonEKSClusterAdminPolicy-rolecall-temporary
     -  wait 2m10s for access entries to take effect
+    7  delete temporary ClusterRoleBinding AmazonEKSClusterAdminPolicy-rolecall-temporary
+    8  delete temporary ClusterRole AmazonEKSClusterAdminPolicy-rolecall-temporary
     9  change the aws-auth entries
     ");
 }

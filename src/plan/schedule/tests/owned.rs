@@ -61,7 +61,9 @@ pub(super) fn scenario(
     let mut end = State { auth_mode, ..State::default() };
     for (state, entries) in [(&mut live, before.access_entries), (&mut end, after.access_entries)] {
         state.access_entries.status = AccessEntriesStatus::Known;
-        entries.into_iter().for_each(|entry| state.insert_access_entry(entry));
+        for entry in entries {
+            state.insert_access_entry(entry);
+        }
     }
     let mut mark = |key: &ObjectKey, meta: &mut ObjectMeta, labels: &Labels, digest: String| {
         let owner = owner();
