@@ -73,6 +73,14 @@ impl EntryRef {
         }
     }
 
+    /// Returns the section of an entry of aws-auth, and its index in it. `None` for an access entry.
+    pub(crate) fn position_in_aws_auth(&self) -> Option<(Section, usize)> {
+        match self.place {
+            EntryPlace::AccessEntry => None,
+            EntryPlace::AwsAuth { section, index, line: _ } => Some((section, index)),
+        }
+    }
+
     /// Returns whether the entry is in aws-auth.
     pub(crate) fn is_in_aws_auth(&self) -> bool {
         self.place != EntryPlace::AccessEntry

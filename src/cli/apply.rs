@@ -299,6 +299,7 @@ pub(crate) fn print_report(
 pub(crate) enum ApprovedCommand {
     Apply,
     Restore,
+    Migrate,
 }
 
 /// How the plan is approved: by a flag, by its digest, by a saved plan, or by a person at the terminal.
@@ -336,6 +337,7 @@ impl Approval<'_> {
         let (command, flags) = match self.command {
             ApprovedCommand::Apply => ("apply", "--auto-approve, --approved <DIGEST> or --plan <FILE>"),
             ApprovedCommand::Restore => ("restore", "--auto-approve or --approved <DIGEST>"),
+            ApprovedCommand::Migrate => ("migrate --apply", "--auto-approve or --approved <DIGEST>"),
         };
         let error = Diagnostic::error(format!("{command} needs confirmation, but stdin is not a terminal"));
         Err(CommandError::from_diagnostic(error.with_help(format!("review the plan, then pass {flags}"))))
@@ -345,7 +347,7 @@ impl Approval<'_> {
     ///
     /// # Errors
     /// If `--approved` is given and a plan has another digest.
-    fn confirm(&self, pending: &[&ClusterPlan], env: &mut Env) -> Result<bool, CommandError> {
+    pub(super) fn confirm(&self, pending: &[&ClusterPlan], env: &mut Env) -> Result<bool, CommandError> {
         if !self.digests.is_empty() {
             let changed = pending.iter().filter(|cluster_plan| !self.digests.contains(&cluster_plan.digest));
             let errors: Vec<Diagnostic> = changed.map(|cluster_plan| self.digest_mismatch(cluster_plan)).collect();
@@ -355,6 +357,7 @@ impl Approval<'_> {
             return Ok(true);
         }
         let changes = match pending.iter().map(|cluster_plan| cluster_plan.plan.changes.len()).sum() {
+            0 => "the change of the authentication mode".to_owned(),
             1 => "this change".to_owned(),
             number => format!("these {}", pluralize(number, "change")),
         };

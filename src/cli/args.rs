@@ -14,6 +14,7 @@ pub(crate) use super::document_args::{SchemaArgs, SchemaKind};
 use super::eks_args::{ClustersArgs, EksArgs};
 use super::global::{GlobalOptions, parse_timeout};
 use super::help;
+use super::migrate_args::MigrateArgs;
 pub(crate) use super::question_args::{AccessArgs, CanArgs, ExplainArgs, QuestionArgs, WhoCanArgs};
 use super::report_args::{GraphArgs, ReportArgs};
 use crate::ops::DEFAULT_PARALLEL;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     Apply(ApplyArgs),
     Restore(RestoreArgs),
+    Migrate(MigrateArgs),
     Drift(DriftArgs),
     Show(ShowArgs),
     Comment(CommentArgs),
@@ -67,6 +69,7 @@ impl Command {
             Self::Test(TestArgs { format, .. }) => format.of_errors(),
             Self::Explain(ExplainArgs { format, .. }) => format.of_errors(),
             Self::Report(ReportArgs { format, .. }) => format.of_errors(),
+            Self::Migrate(MigrateArgs { format, .. }) => format.of_errors(),
             Self::Restore(RestoreArgs { format, .. })
             | Self::Snapshot(SnapshotArgs { format, .. })
             | Self::Whoami(WhoamiArgs { format, .. })
@@ -91,6 +94,7 @@ impl Command {
             Self::Plan(_) => "plan",
             Self::Apply(_) => "apply",
             Self::Restore(_) => "restore",
+            Self::Migrate(_) => "migrate",
             Self::Drift(_) => "drift",
             Self::Show(_) => "show",
             Self::Comment(_) => "comment",
@@ -118,6 +122,7 @@ impl Command {
         let connection = match self {
             Self::Plan(PlanArgs { target, .. })
             | Self::Apply(ApplyArgs { target, .. })
+            | Self::Migrate(MigrateArgs { target, .. })
             | Self::Drift(DriftArgs { target, .. })
             | Self::Test(TestArgs { target, .. })
             | Self::Snapshot(SnapshotArgs { target, .. })
@@ -275,7 +280,8 @@ pub(crate) struct ApplyFlags {
     /// remove:ARN: this principal loses access that a guard protects. masters:ARN: this principal becomes a member of
     /// system:masters. everyone:GROUP: everyone in this built-in group, such as system:authenticated, gains access.
     /// removals:N: the plan removes up to N entries and objects. empty-aws-auth: aws-auth has no valid entries.
-    /// last-admin: no IAM principal in aws-auth can restore access. A saved plan and an approved digest do not include
+    /// last-admin: no IAM principal in aws-auth can restore access. auth-mode: `migrate` changes the authentication mode,
+    /// which cannot be undone. A saved plan and an approved digest do not include
     /// these flags: pass them again.
     #[arg(long, value_name = "RISK")]
     pub(crate) allow: Vec<String>,

@@ -144,6 +144,8 @@ pub(crate) enum SchemaKind {
     Policy,
     /// Output of `plan` and `drift`, and saved plans
     Plan,
+    /// Output of `migrate`
+    Migration,
     /// First document of a backup of `apply --backup`; the Kubernetes objects follow it
     Backup,
     /// Output of `validate`, and errors of all commands

@@ -73,6 +73,17 @@ Examples:
   rolecall restore backups/prod-20260101T090000Z.yaml
   rolecall restore backups/prod-20260101T090000Z.yaml --dry-run";
 
+pub(super) const MIGRATE: &str = "\
+Exit codes:
+  0  success
+  1  error, or the migration was cancelled
+  3  a guard refused the plan: the authentication mode changes, or a principal would not keep its access
+
+Examples:
+  rolecall migrate access/ --cluster prod
+  rolecall migrate access/ --cluster prod --allow auth-mode --apply
+  rolecall migrate access/ --cluster prod --finish";
+
 pub(super) const DRIFT: &str = "\
 Exit codes:
   0  the cluster matches the policy

@@ -32,6 +32,8 @@ mod help;
 #[cfg(test)]
 mod internal_error_tests;
 mod man;
+mod migrate;
+mod migrate_args;
 mod panics;
 mod permissions;
 mod plan;
@@ -154,6 +156,7 @@ async fn dispatch(command: Command, env: &mut Env) -> Result<Exit, CommandError>
         Command::Plan(args) => plan::run(&args, env),
         Command::Apply(args) => Box::pin(apply::run(&args, env)).await,
         Command::Restore(args) => Box::pin(restore::run(&args, env)).await,
+        Command::Migrate(args) => Box::pin(migrate::run(&args, env)).await,
         Command::Drift(args) => drift::run(&args, env),
         Command::Show(args) => show::run(&args, env),
         Command::Comment(args) => Box::pin(comment::run(&args, env)).await,

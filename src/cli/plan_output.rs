@@ -95,19 +95,24 @@ pub(crate) fn print_plans(
     env: &mut Env,
 ) {
     for (number, cluster_plan) in cluster_plans.iter().enumerate() {
-        let options = PlanTextOptions {
-            cluster: &cluster_plan.label,
-            digest: &cluster_plan.digest,
-            full,
-            style: env.stdout_style(),
-            width: env.out_width(),
-            legend: env.terminals.stdout,
-            checks: check_counts(cluster_plan),
-        };
+        let options = plan_text_options(cluster_plan, full, env);
         if number > 0 {
             env.print("");
         }
         env.print_text(&render(&cluster_plan.plan, &options));
+    }
+}
+
+/// Returns the options for the text of a plan.
+pub(crate) fn plan_text_options<'a>(cluster_plan: &'a ClusterPlan, full: bool, env: &Env) -> PlanTextOptions<'a> {
+    PlanTextOptions {
+        cluster: &cluster_plan.label,
+        digest: &cluster_plan.digest,
+        full,
+        style: env.stdout_style(),
+        width: env.out_width(),
+        legend: env.terminals.stdout,
+        checks: check_counts(cluster_plan),
     }
 }
 
@@ -127,8 +132,6 @@ fn check_counts(cluster_plan: &ClusterPlan) -> Option<CheckCounts> {
 
 /// Returns the command that makes exactly these plans. `None` if there is nothing to make, or if a plan is of a snapshot.
 pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) -> Option<String> {
-    let ConnectionArgs { clusters, snapshots: _, context, eks, kubeconfig } = &target.connection;
-    let EksArgs { eks, region, profile, use_exec_plugin } = eks;
     let mut flags = ApprovalFlags::default();
     for ClusterPlan { plan, digest, connection, guard_report, .. } in cluster_plans {
         if matches!(connection, ClusterConnection::Snapshot { .. }) {
@@ -144,6 +147,16 @@ pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) 
         return None;
     }
     let mut words = vec!["rolecall apply".to_owned()];
+    words.extend(target_words(target));
+    words.extend(flags.to_words());
+    Some(words.join(" "))
+}
+
+/// Returns the words of a command that select the policy and its clusters, except snapshots.
+pub(crate) fn target_words(target: &TargetArgs) -> Vec<String> {
+    let ConnectionArgs { clusters, snapshots: _, context, eks, kubeconfig } = &target.connection;
+    let EksArgs { eks, region, profile, use_exec_plugin } = eks;
+    let mut words = Vec::new();
     words.extend(target.policy.as_ref().map(|policy| shell_word(&policy.to_string_lossy())));
     words.extend(clusters.iter().map(|name| format!("--cluster {}", shell_word(name))));
     match eks {
@@ -157,8 +170,7 @@ pub(crate) fn apply_command(cluster_plans: &[ClusterPlan], target: &TargetArgs) 
     }
     words.extend(use_exec_plugin.then(|| "--use-exec-plugin".to_owned()));
     words.extend(kubeconfig.as_ref().map(|path| format!("--kubeconfig {}", shell_word(&path.to_string_lossy()))));
-    words.extend(flags.to_words());
-    Some(words.join(" "))
+    words
 }
 
 /// Prints a document as Markdown, as HTML or as a summary.

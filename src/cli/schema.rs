@@ -12,6 +12,7 @@ pub(crate) fn run(args: &SchemaArgs, env: &mut Env) -> Exit {
     env.print_data(match args.document {
         SchemaKind::Policy => include_str!("../../schema/policy.schema.json"),
         SchemaKind::Plan => include_str!("../../schema/plan.schema.json"),
+        SchemaKind::Migration => include_str!("../../schema/migration.schema.json"),
         SchemaKind::Backup => include_str!("../../schema/backup.schema.json"),
         SchemaKind::Diagnostics => include_str!("../../schema/diagnostics.schema.json"),
         SchemaKind::Access => include_str!("../../schema/access.schema.json"),

@@ -51,7 +51,6 @@ impl AnyCluster {
     ///
     /// # Errors
     /// If EKS does not allow the change, or the change fails.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the migration to access entries"))]
     pub(crate) async fn change_auth_mode(&self, mode: &ClusterAuthMode) -> Result<(), ClusterError> {
         match self {
             Self::Live(cluster) => cluster.change_auth_mode(mode).await,

@@ -35,6 +35,8 @@ pub(crate) enum OutputKind {
     Metrics,
     /// A man page.
     ManPage,
+    /// A policy.
+    Policy,
 }
 
 impl OutputKind {
@@ -50,6 +52,7 @@ impl OutputKind {
             Self::Signature => head.starts_with("-----BEGIN SSH SIGNATURE-----"),
             Self::Metrics => head.starts_with("# HELP rolecall_"),
             Self::ManPage => head.contains("\n.TH rolecall"),
+            Self::Policy => head.contains("[policy]"),
             Self::Snapshot => {
                 head.starts_with("# rolecall snapshot, taken ")
                     || is_json_with("\"kind\": \"List\"")
@@ -66,6 +69,7 @@ impl OutputKind {
             Self::Events => "a file of events",
             Self::Metrics => "a file of rolecall's metrics",
             Self::ManPage => "a man page of rolecall",
+            Self::Policy => "a policy",
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum AllowFlag {
     EmptyAwsAuth,
     /// `last-admin`: no aws-auth principal can restore access any more.
     LastAdmin,
+    /// `auth-mode`: the authentication mode of the cluster can be changed, which cannot be undone.
+    AuthMode,
     /// `removals:NUMBER`: the plan can remove up to this many entries and objects.
     Removals(usize),
 }
@@ -41,7 +43,7 @@ impl AllowFlagError {
     pub(crate) fn help(&self) -> &'static str {
         match self {
             Self::Unknown(_) => {
-                "use remove:ARN, masters:ARN, everyone:GROUP, empty-aws-auth, last-admin or removals:NUMBER, as printed when a plan is refused"
+                "use remove:ARN, masters:ARN, everyone:GROUP, empty-aws-auth, last-admin, auth-mode or removals:NUMBER, as printed when a plan is refused"
             }
             Self::InvalidSubject { .. } => {
                 "use an ARN, user:NAME or sa:NAMESPACE/NAME, as printed when a plan is refused"
@@ -74,6 +76,7 @@ impl AllowFlag {
             }
             None if text == "empty-aws-auth" => Ok(Self::EmptyAwsAuth),
             None if text == "last-admin" => Ok(Self::LastAdmin),
+            None if text == "auth-mode" => Ok(Self::AuthMode),
             _ => Err(AllowFlagError::Unknown(text.to_owned())),
         }
     }
@@ -86,14 +89,17 @@ impl AllowFlag {
             }
             (Self::Removals(limit), Self::Removals(number)) => limit >= number,
             (Self::Everyone(audience), Self::Everyone(needed)) => audience == needed,
-            (Self::EmptyAwsAuth, Self::EmptyAwsAuth) | (Self::LastAdmin, Self::LastAdmin) => true,
+            (Self::EmptyAwsAuth, Self::EmptyAwsAuth)
+            | (Self::LastAdmin, Self::LastAdmin)
+            | (Self::AuthMode, Self::AuthMode) => true,
             (
                 Self::Remove(_)
                 | Self::Masters(_)
                 | Self::Everyone(_)
                 | Self::Removals(_)
                 | Self::EmptyAwsAuth
-                | Self::LastAdmin,
+                | Self::LastAdmin
+                | Self::AuthMode,
                 _,
             ) => false,
         }
@@ -121,6 +127,7 @@ impl fmt::Display for AllowFlag {
             Self::Everyone(audience) => write!(f, "everyone:{}", audience.name()),
             Self::EmptyAwsAuth => f.write_str("empty-aws-auth"),
             Self::LastAdmin => f.write_str("last-admin"),
+            Self::AuthMode => f.write_str("auth-mode"),
             Self::Removals(number) => write!(f, "removals:{number}"),
         }
     }
@@ -159,6 +166,7 @@ mod tests {
             "everyone:system:serviceaccounts",
             "empty-aws-auth",
             "last-admin",
+            "auth-mode",
             "removals:12",
         ] {
             assert_eq!(parse(text).to_string(), text);

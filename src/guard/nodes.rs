@@ -9,11 +9,13 @@ use super::context::{ClusterFacts, GuardContext, Observed};
 use super::node_roles::NodeRoleUse;
 use super::risk::{GuardKind, Risk, UnevaluatedGuard};
 use crate::access::{Authentication, DenialReason, Identity, SubjectQuery};
+use crate::state::access_entry::{AccessEntryType, access_entry_key};
 
 /// Groups that only nodes have.
 const NODE_GROUPS: [&str; 4] =
     ["system:nodes", "system:bootstrappers", "system:node-proxier", "eks:kube-proxy-windows"];
 const NODE_USERNAME_PREFIX: &str = "system:node:";
+const BOOTSTRAPPERS: &str = "system:bootstrappers";
 /// Fargate pods have this group, and a username with the session name.
 const FARGATE_GROUP: &str = "system:node-proxier";
 const EC2_TEMPLATE: &str = "{{EC2PrivateDNSName}}";
@@ -48,6 +50,32 @@ fn all_keep_node_identity(before: &Identity, after: &Authentication) -> bool {
     }
 }
 
+/// Returns whether a node of aws-auth has an access entry of its type after the plan. EKS gives such an entry the groups that
+/// its nodes need (EKS API 2017-11-01, `CreateAccessEntry.type`), which are not all that the User Guide writes into aws-auth.
+fn moves_to_node_entry(context: &GuardContext<'_, '_>, before: &Identity, after: &Authentication) -> bool {
+    let Authentication::Identity(after) = after else {
+        return false;
+    };
+    let entry = after.access_entry().and_then(|arn| context.after.access_entries.get(&access_entry_key(arn)));
+    let Some(entry_type) = entry.map(|entry| &entry.entry_type) else {
+        return false;
+    };
+    let is_given = |group: &str| match entry_type {
+        AccessEntryType::Ec2Linux | AccessEntryType::Ec2Windows | AccessEntryType::HybridLinux => {
+            group == BOOTSTRAPPERS
+        }
+        AccessEntryType::FargateLinux => [BOOTSTRAPPERS, FARGATE_GROUP].contains(&group),
+        AccessEntryType::Standard
+        | AccessEntryType::HyperpodLinux
+        | AccessEntryType::Ec2
+        | AccessEntryType::Other(_) => false,
+    };
+    before.username == after.username
+        && NODE_GROUPS
+            .into_iter()
+            .all(|group| !before.is_in_group(group) || after.is_in_group(group) || is_given(group))
+}
+
 /// Reports principals through which nodes authenticate before the plan, and not after it: those with the identity of a
 /// node, and those whose role EKS uses for nodes.
 pub(super) fn find_risks(
@@ -78,7 +106,7 @@ pub(super) fn find_risks(
             .authentication
             .identities()
             .filter(|identity| !uses.is_empty() || is_node_or_fargate(identity))
-            .find(|identity| !all_keep_node_identity(identity, &after));
+            .find(|identity| !all_keep_node_identity(identity, &after) && !moves_to_node_entry(context, identity, &after));
         if let Some(before) = lost_identity {
             let lost = LostNodeIdentity { subject: &principal.subject, before, after: &after, uses: &uses };
             risks.push(node_risk(context, &lost, &facts.nodes, is_last_entry()));

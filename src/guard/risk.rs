@@ -26,10 +26,14 @@ pub(crate) enum GuardKind {
     Everyone,
     /// The limit `guard.max-removals`, or the default limit.
     MaxRemovals,
+    /// The authentication mode of the cluster. Only a migration changes it.
+    AuthMode,
+    /// Equal access of the principals that a migration moves.
+    EqualAccess,
 }
 
 impl GuardKind {
-    /// Every guard, in the order in which they are listed.
+    /// Every guard of a plan, in the order in which they are listed.
     pub(super) const ALL: [Self; 8] = [
         Self::Caller,
         Self::Node,

@@ -231,6 +231,15 @@ impl Arn {
         &self.account
     }
 
+    /// Starts and ends with a slash: `/` or `/team/`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn partition(&self) -> &str {
         &self.partition
     }

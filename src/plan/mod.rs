@@ -16,6 +16,7 @@ mod guard_limits;
 mod manual_rules;
 #[cfg(feature = "measure")]
 mod measure;
+mod migrate;
 mod objects;
 mod permission_summary;
 mod post_apply_check;
@@ -47,6 +48,10 @@ pub(crate) use guard_limits::{GuardLimit, GuardLimits};
 use jiff::Timestamp;
 #[cfg(feature = "measure")]
 pub(crate) use measure::count_ordered_steps;
+pub(crate) use migrate::{
+    ADMIN_POLICY, MigratedPrincipal, Migration, MigrationSettings, MovedPrincipal, StayingEntry, plan_migration,
+    state_with_access_entries,
+};
 pub(crate) use objects::bridge;
 pub(crate) use permission_summary::{PermissionSummary, namespaces_text};
 pub(crate) use post_apply_check::PostApplyCheck;

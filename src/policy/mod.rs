@@ -21,6 +21,7 @@ pub(crate) mod fuzz;
 mod invariants;
 mod lint_spec;
 mod load;
+mod migrated_policy;
 mod model;
 mod namespaces;
 mod policy_index;
@@ -39,6 +40,7 @@ pub(crate) use check::usernames_of_principal;
 pub(crate) use clusters::applies_to_cluster;
 pub(crate) use expiry::{PolicyExpiry, policy_expiries};
 pub(crate) use load::{load_policy, prescan_clusters};
+pub(crate) use migrated_policy::{migrated_policy, principals_in_cluster};
 pub(crate) use model::{
     Assertion, BindingSpec, ClusterRoleContent, ClusterRoleSpec, ClusterSpec, ConnectionSpec, DEFAULT_TOKEN_CACHE,
     EksClusterSpec, Expiry, InvariantSpec, InvariantSubjectSpec, Located, MaxRemovals, NamespaceSelector,

@@ -22,6 +22,8 @@ pub(crate) mod junit;
 mod junit_report;
 mod markdown_page;
 pub(crate) mod markdown_text;
+pub(crate) mod migration_markdown;
+pub(crate) mod migration_text;
 mod namespace_fold;
 pub(crate) mod page_html;
 mod plan_access_html;

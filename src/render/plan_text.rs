@@ -117,22 +117,32 @@ fn action_sign(action: Action) -> (&'static str, StyleClass) {
 
 /// Returns the changes, their effect on access, the totals and the digest.
 pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
-    render_changes(plan, "No changes. The cluster matches the policy.", options)
+    render_changes(plan, &plan_title(plan, options), "No changes. The cluster matches the policy.", options)
 }
 
 /// Returns the text of a plan that takes back an apply.
 pub(crate) fn render_restore(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
-    render_changes(plan, "No changes. The cluster has nothing that can be taken back.", options)
+    render_changes(plan, &plan_title(plan, options), "No changes. The cluster has nothing that can be taken back.", options)
 }
 
-fn render_changes(plan: &Plan, no_changes: &str, options: &PlanTextOptions<'_>) -> TerminalText {
-    let title = format!("{}, policy {}", escape_control(options.cluster), plan.policy);
+/// Returns the text of the plan of a migration, which can be without a policy.
+pub(crate) fn render_migration_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
+    let title =
+        if plan.has_policy() { plan_title(plan, options) } else { escape_control(options.cluster) };
+    render_changes(plan, &title, "no entry changes.", options)
+}
+
+fn plan_title(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+    format!("{}, policy {}", escape_control(options.cluster), plan.policy)
+}
+
+fn render_changes(plan: &Plan, title: &str, no_changes: &str, options: &PlanTextOptions<'_>) -> TerminalText {
     if plan.is_empty() {
         return TerminalText::from_line(&format!("{title}: {no_changes}"));
     }
     let mut out = TerminalText::from_line(&format!(
         "{}, {}",
-        options.style.paint(StyleClass::Heading, &title),
+        options.style.paint(StyleClass::Heading, title),
         pluralize(plan.changes.len(), "change")
     ));
     out.blank_line();

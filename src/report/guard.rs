@@ -45,7 +45,8 @@ impl GuardsJson {
 /// that the policy protects keep theirs. `aws-auth`: aws-auth can be read and has entries. `last-admin`: some IAM
 /// principal in aws-auth can still restore access. `masters`: no principal becomes a member of system:masters.
 /// `everyone`: anonymous requests, all authenticated users and all service accounts gain nothing. `max-removals`: the plan
-/// does not remove more than the policy allows, or than the default limit.
+/// does not remove more than the policy allows, or than the default limit. Only for `migrate`: `auth-mode`: the
+/// authentication mode stays. `equal-access`: the principals that move keep exactly their access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum GuardJson {
@@ -57,6 +58,8 @@ pub(crate) enum GuardJson {
     Masters,
     Everyone,
     MaxRemovals,
+    AuthMode,
+    EqualAccess,
 }
 
 impl GuardJson {
@@ -71,6 +74,8 @@ impl GuardJson {
             Self::Masters => "masters",
             Self::Everyone => "everyone",
             Self::MaxRemovals => "max-removals",
+            Self::AuthMode => "auth-mode",
+            Self::EqualAccess => "equal-access",
         }
     }
 
@@ -85,6 +90,8 @@ impl GuardJson {
             Self::Masters => "no principal becomes a member of system:masters",
             Self::Everyone => "anonymous requests and built-in groups of everyone gain nothing",
             Self::MaxRemovals => "the plan does not remove more than its limit",
+            Self::AuthMode => "the authentication mode stays as it is",
+            Self::EqualAccess => "the principals that move keep exactly their access",
         }
     }
 }
@@ -100,6 +107,8 @@ impl From<GuardKind> for GuardJson {
             GuardKind::Masters => Self::Masters,
             GuardKind::Everyone => Self::Everyone,
             GuardKind::MaxRemovals => Self::MaxRemovals,
+            GuardKind::AuthMode => Self::AuthMode,
+            GuardKind::EqualAccess => Self::EqualAccess,
         }
     }
 }

@@ -20,6 +20,7 @@ mod finding_id;
 mod guard;
 mod list;
 mod managed_by;
+mod migration;
 mod permissions;
 mod plan;
 mod read;
@@ -62,6 +63,7 @@ pub(crate) use guard::GuardJson;
 pub(crate) use guard::{FailedInvariantJson, GuardFindingJson, InvariantJson, NotEvaluatedJson, ViolationJson};
 pub(crate) use list::ObjectListDocument;
 pub(crate) use managed_by::{EntryJson, ManagedByJson};
+pub(crate) use migration::MigrationDocument;
 pub(crate) use permissions::{CommandJson, MissingPermissionJson, PermissionsCheckJson, PermissionsDocument};
 pub(crate) use plan::{ConnectionJson, EksClusterJson, PlanDocument, PlanJson};
 #[cfg(test)]

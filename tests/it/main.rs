@@ -44,6 +44,7 @@ mod limits;
 mod lints;
 mod man_pages;
 mod markdown;
+mod migrate;
 mod output_files;
 mod ownership;
 mod pages;

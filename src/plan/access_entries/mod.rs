@@ -20,7 +20,7 @@ use crate::policy::DesiredAccessEntry;
 use crate::policy::expand::{Desired, DesiredItem};
 use crate::policy::{OwnershipMode, OwnershipSpec};
 use crate::state::State;
-use crate::state::access_entry::{AccessEntry, AccessEntryType};
+use crate::state::access_entry::{AccessEntry, AccessEntryType, access_entry_key};
 use crate::state::access_entry_marks::{MAX_NAMES, OwnedContent, aws_tag, is_made_by_eks};
 use crate::state::access_entry_rules::{MAX_ENTRIES, check_changed_entry, check_new_entry};
 use crate::state::owner::{self, DIGEST_ANNOTATION, Owner};
@@ -66,7 +66,7 @@ pub(super) fn plan_access_entries(
 
 /// The entries of the cluster and the new ones together are at most those that EKS allows. Entries that the plan removes
 /// count as well: they can be removed after the new ones are created.
-fn check_number(builder: &mut PlanBuilder<'_>, live: &State) {
+pub(super) fn check_number(builder: &mut PlanBuilder<'_>, live: &State) {
     let is_new = |write: &&PendingWrite| {
         matches!(write.kind, ChangeKind::AccessEntry { .. }) && write.precondition == FirstPrecondition::Absent
     };
@@ -124,6 +124,22 @@ fn plan_creation(builder: &mut PlanBuilder<'_>, key: &ObjectKey, item: &DesiredI
     let planned = PlannedEntry::new(&item.value, None);
     builder.changes.push(object_change(builder, Action::Create, key, Some(item.span), planned.fields()));
     push_write(builder, (key, None), Some(planned.after(key, builder.policy)), Some(item.span), "create");
+}
+
+/// Plans an entry for a principal without one. It has the marks of the policy only if it `is_owned`.
+pub(super) fn plan_new_entry(
+    builder: &mut PlanBuilder<'_>,
+    desired: &DesiredAccessEntry,
+    is_owned: bool,
+    note: Option<String>,
+) {
+    let key = access_entry_key(&desired.principal);
+    let planned = PlannedEntry::new(desired, None);
+    let mut change = object_change(builder, Action::Create, &key, None, planned.fields());
+    change.note = note;
+    builder.changes.push(change);
+    let after = if is_owned { planned.after(&key, builder.policy) } else { planned.without_marks(&key) };
+    push_write(builder, (&key, None), Some(after), None, "create");
 }
 
 /// Returns whether the plan may change the entry. If not, adds an error.

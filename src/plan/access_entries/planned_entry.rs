@@ -101,6 +101,11 @@ impl<'a> PlannedEntry<'a> {
         self.json(key, marks)
     }
 
+    /// Returns a new entry without marks.
+    pub(super) fn without_marks(&self, key: &ObjectKey) -> Value {
+        self.json(key, Labels::new())
+    }
+
     /// Returns the entry after the plan, without marks.
     pub(super) fn released_json(&self) -> Value {
         let key = self.live.map(|live| crate::state::access_entry::access_entry_key(live.principal()));

@@ -351,7 +351,7 @@ fn new_entry(entry: &DesiredEntry, live: Option<&EntryPrincipal>) -> Entry {
     Entry { principal, username: entry.username.clone(), groups: entry.groups.clone() }
 }
 
-fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_meta::ObjectMeta) -> Change {
+pub(super) fn entry_removal(section: Section, entry: &Entry, meta: &crate::state::object_meta::ObjectMeta) -> Change {
     let username = field_diff::diff_scalar(&["username"], non_empty(&entry.username), None);
     Change {
         action: Action::Delete,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::report::{
     AccessReportDocument, AnswersDocument, BackupDocument, ClustersDocument, DiagnosticsDocument, EventRecord,
-    ExplanationDocument, FORMAT_VERSION, PermissionsDocument, PlanDocument, TestDocument, WhoamiDocument,
+    ExplanationDocument, FORMAT_VERSION, MigrationDocument, PermissionsDocument, PlanDocument, TestDocument, WhoamiDocument,
 };
 
 /// Returns the schema in the form in which it is published. The names of the types lose the suffix `Json`, a
@@ -71,6 +71,7 @@ fn generated<T: JsonSchema>(name: &str) -> Value {
 fn all_schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("plan", generated::<PlanDocument>("plan")),
+        ("migration", generated::<MigrationDocument>("migration")),
         ("backup", generated::<BackupDocument>("backup")),
         ("access", generated::<AnswersDocument>("access")),
         ("report", generated::<AccessReportDocument>("report")),
