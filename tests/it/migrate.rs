@@ -117,7 +117,8 @@ roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: configu
 subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: deployers }]
 ";
 
-const SSO: &str = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Viewer_0123456789abcdef";
+const SSO: &str =
+    "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Viewer_0123456789abcdef";
 
 fn eks_document(mode: &str) -> String {
     format!(
