@@ -41,9 +41,10 @@ pub(super) fn entry_questions(case: &RandomCase, rng: &mut TestRng, count: usize
 }
 
 fn entry_question(case: &RandomCase, rng: &mut TestRng) -> Option<RandomQuestion> {
-    let entry = pick_value(rng, &case.access_entries().iter().collect::<Vec<_>>())?;
+    let has_policies = |entry: &&Value| entry["policies"].as_array().is_some_and(|policies| !policies.is_empty());
+    let entry = pick_value(rng, &case.access_entries().iter().filter(has_policies).collect::<Vec<_>>())?;
     let subject = random_caller(rng, entry)?;
-    if rng.one_in(2) {
+    if rng.one_in(3) {
         let random = RandomQuestion::random(rng);
         return Some(RandomQuestion { credential: TestCredential::Arn(subject.clone()), subject, ..random });
     }

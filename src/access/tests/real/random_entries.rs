@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::case::{NAMESPACES, pick_usually};
-use crate::state::access_entry::AccessEntry;
-use crate::state::access_policies::{AccessPolicy, access_policy_arn};
+use crate::access::{Authentication, Identity, Request};
+use crate::state::State;
+use crate::state::access_entry::{AccessEntry, AccessScope, access_entry_key};
+use crate::state::access_policies::{AccessPolicy, access_policy_arn, access_policy_name};
 use crate::state::aws_auth::tests::corpus::TestRng;
 
 /// Of each principal, the ARNs that it can have. IAM does not distinguish the case of names, and a role or a user with the
@@ -46,9 +48,17 @@ const GROUPS: [&[&str]; 2] = [
         "host-{{EC2PrivateDNSName}}",
     ],
 ];
+const UNPUBLISHED: &str = "AmazonEKSComputePolicy";
 const POLICIES: [&[&str]; 2] = [
     &["AmazonEKSViewPolicy", "AmazonEKSEditPolicy", "AmazonEKSSecretReaderPolicy"],
-    &["AmazonEKSAdminPolicy", "AmazonEKSAdminViewPolicy", "AmazonEKSClusterAdminPolicy", "AmazonEKSSecretAdminPolicy"],
+    &[
+        "AmazonEKSAdminPolicy",
+        "AmazonEKSAdminViewPolicy",
+        "AmazonEKSClusterAdminPolicy",
+        "AmazonEKSSecretAdminPolicy",
+        // What this one allows is not published. The double lets it allow nothing.
+        UNPUBLISHED,
+    ],
 ];
 /// Of these, `other-*` and `real` match no namespace.
 const SCOPES: [&[&str]; 2] =
@@ -121,7 +131,8 @@ fn node_entry(rng: &mut TestRng) -> Value {
         1 => ("EC2", "system:node:{{EC2PrivateDNSName}}"),
         _ => ("HYBRID_LINUX", "system:node:{{SessionName}}"),
     };
-    json!({ "principal_arn": NODE, "type": kind, "username": username, "groups": ["system:nodes"], "policies": [] })
+    let policies = if kind == "EC2" { json!([{ "policy": "AmazonEKSAutoNodePolicy" }]) } else { json!([]) };
+    json!({ "principal_arn": NODE, "type": kind, "username": username, "groups": ["system:nodes"], "policies": policies })
 }
 
 /// Returns the entries without those of principals that were created again and have no other entry: the program cannot know
@@ -163,6 +174,22 @@ pub(super) fn parse_entry(entry: &Value) -> Result<AccessEntry, String> {
         "accessPolicies": policies,
     });
     AccessEntry::from_json(&document).map_err(|error| error.to_string())
+}
+
+/// Returns whether one of the possible access entries of a principal has an access policy with unpublished rules that applies to a
+/// request.
+pub(super) fn has_unpublished_rules(state: &State, authentication: &Authentication, request: &Request) -> bool {
+    let principals = authentication.identities().filter_map(Identity::access_entry);
+    let entries = principals.filter_map(|arn| state.access_entries.get(&access_entry_key(arn)));
+    let mut policies = entries.flat_map(AccessEntry::policies);
+    policies.any(|(arn, scope)| {
+        let applies = match (scope, request.namespace()) {
+            (AccessScope::Cluster, _) => true,
+            (AccessScope::Namespaces(names), Some(namespace)) => names.contains(namespace),
+            (AccessScope::Namespaces(_), None) => false,
+        };
+        applies && AccessPolicy::named(access_policy_name(arn)).source.is_none()
+    })
 }
 
 /// Returns a rule of an access policy of an entry, and a namespace in which it can apply.

@@ -22,7 +22,7 @@ const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const OWN_SELECTOR: &str = "labelSelector=kubernetes.io%2Fbootstrapping%21%3Drbac-defaults";
 const BOOTSTRAP_SELECTOR: &str = "labelSelector=kubernetes.io%2Fbootstrapping%3Drbac-defaults";
-const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
+const CONTROLLER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What the API server knows about the sender of a request.
 #[derive(Debug, Clone)]
