@@ -14,6 +14,8 @@ use crate::state::config_map::AwsAuth;
 use crate::state::validate::parse_object_key;
 
 pub(crate) const NAMESPACES: [&str; 2] = ["real-a", "real-b"];
+/// A namespace without objects of RBAC. Access policies can apply in it.
+pub(crate) const EMPTY_NAMESPACE: &str = "real-c";
 pub(crate) const AWS_AUTH: &str = "awsAuth";
 /// In the form in which the double of AWS takes them.
 pub(crate) const ACCESS_ENTRIES: &str = "accessEntries";
@@ -247,7 +249,8 @@ impl RandomCase {
             entries.into_iter().for_each(|entry| state.insert_access_entry(entry));
         }
         state.auth_mode = ObservedAuthMode::Known(mode);
-        state.namespaces.extend(NAMESPACES.map(|name| (name.to_owned(), BTreeMap::new())));
+        let namespaces = NAMESPACES.into_iter().chain([EMPTY_NAMESPACE]);
+        state.namespaces.extend(namespaces.map(|name| (name.to_owned(), BTreeMap::new())));
         Ok(())
     }
 }

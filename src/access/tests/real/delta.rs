@@ -99,8 +99,9 @@ fn is_possible(request: &Request, known: &KnownResources) -> bool {
     let is_known_verb =
         OBJECT_VERBS.iter().chain(&["bind", "escalate", "impersonate"]).any(|verb| *verb == object.verb);
     let is_known = request_scope(known, &object.group, &object.resource, &object.verb) != RequestScope::Unknown;
-    // No request has the subresource `*`.
+    // No request has the subresource or the namespace `*`.
     object.subresource != "*"
+        && object.namespace != "*"
         && (!known.can_be_cluster_scoped(&object.resource)
             || is_known && is_known_verb && !(object.resource == "namespaces" && object.is_named_create()))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::case::{NAMESPACES, pick_usually};
+use super::case::{EMPTY_NAMESPACE, NAMESPACES, pick_usually};
 use crate::access::{Authentication, Identity, Request};
 use crate::state::State;
 use crate::state::access_entry::{AccessEntry, AccessScope, access_entry_key};
@@ -196,9 +196,11 @@ pub(super) fn has_unpublished_rules(state: &State, authentication: &Authenticati
 pub(super) fn random_policy_rule(rng: &mut TestRng, entry: &Value) -> Option<(Value, &'static str)> {
     let policies = entry["policies"].as_array()?;
     let policy = policies.get(rng.next_below(policies.len()))?["policy"].as_str()?;
-    let rules = AccessPolicy::named(policy).role.rules;
+    // The rule that stands for unpublished ones is about requests that do not exist.
+    let published = if AccessPolicy::named(policy).source.is_some() { policy } else { POLICIES[0][0] };
+    let rules = AccessPolicy::named(published).role.rules;
     let rule = rules.get(rng.next_below(rules.len()))?;
-    Some((json!(rule), rng.pick(&[NAMESPACES[0], NAMESPACES[1], "real-c"])))
+    Some((json!(rule), rng.pick(&[NAMESPACES[0], NAMESPACES[1], EMPTY_NAMESPACE])))
 }
 
 /// Returns the ARN of a caller that the entry can match, as STS reports it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::case::{NAMESPACES, RandomCase};
+use super::case::{EMPTY_NAMESPACE, NAMESPACES, RandomCase};
 use super::question::{HttpRequest, RandomQuestion, TestCredential, review_attributes};
 use crate::access::aggregation::{RoleOverlay, aggregate_rules};
 use crate::access::{Aggregation, Request};
@@ -74,6 +74,7 @@ pub(super) struct RealServer {
 impl RealServer {
     pub(super) fn start() -> Self {
         let cluster = TestCluster::start();
+        cluster.create_namespace(EMPTY_NAMESPACE, &[]);
         let mut accounts = BTreeMap::new();
         for namespace in NAMESPACES {
             cluster.create_namespace(namespace, &[]);
