@@ -21,8 +21,8 @@ use crate::files::{OutputKind, is_stdout};
 use crate::guard::AllowFlag;
 use crate::names::Arn;
 use crate::ops::{
-    ClusterMigration, CommandError, LoadedPolicy, MigrateSettings, TargetCluster, change_auth_mode, plan_cluster_migration,
-    plan_document,
+    ClusterMigration, CommandError, LoadedPolicy, MigrateSettings, TargetCluster, change_auth_mode,
+    plan_cluster_migration, plan_document,
 };
 use crate::plan::ADMIN_POLICY;
 use crate::policy::{load_policy, migrated_policy};
@@ -118,7 +118,9 @@ impl MigrationRun<'_> {
                     self.sources,
                     env,
                 );
-                env.note("note: EKS checks access entries only after the change of the mode, so no write was checked\n");
+                env.note(
+                    "note: EKS checks access entries only after the change of the mode, so no write was checked\n",
+                );
                 Ok(if refused { Exit::Refused } else { Exit::Success })
             }
             Some(mode @ ClusterAuthMode::Api) => {
@@ -130,6 +132,15 @@ impl MigrationRun<'_> {
                     let exit = self.write(&migration, env).await?;
                     if exit != Exit::Success {
                         return Ok(exit);
+                    }
+                    // Another client can have added an entry to aws-auth meanwhile, and the change cannot be undone.
+                    let rest = plan_cluster_migration(self.target, self.settings, &env.ops_context()).await?;
+                    if !rest.cluster_plan.plan.is_empty() || rest.migration.mode_change.as_ref() != Some(&mode) {
+                        let error = Diagnostic::error("the authentication mode was not changed to API")
+                            .with_because("aws-auth has changed since the plan was made, or does not have all changes yet");
+                        return Err(CommandError::from_diagnostic(
+                            error.with_help("run `rolecall migrate --finish` again"),
+                        ));
                     }
                 }
                 self.change_mode(&migration, &mode, env).await?;
@@ -260,7 +271,8 @@ impl MigratedFiles {
     fn read(args: &MigrateArgs, env: &mut Env) -> Result<Self, CommandError> {
         let named = args.target.policy.as_deref();
         if named.is_none() && find_policy(env).is_none() {
-            let flag = if args.from_policy { Some("--from-policy") } else { args.out_policy.as_ref().map(|_| "--out-policy") };
+            let flag =
+                if args.from_policy { Some("--from-policy") } else { args.out_policy.as_ref().map(|_| "--out-policy") };
             return match flag {
                 None => Ok(Self { files: Vec::new(), loaded: None }),
                 Some(flag) => {
@@ -277,12 +289,18 @@ impl MigratedFiles {
     }
 
     /// Returns the change of the policy as the lines of a unified diff, and writes the changed policy if it is asked for.
-    fn migrate(&self, args: &MigrateArgs, cluster: Option<&str>, env: &mut Env) -> Result<Option<Vec<String>>, CommandError> {
+    fn migrate(
+        &self,
+        args: &MigrateArgs,
+        cluster: Option<&str>,
+        env: &mut Env,
+    ) -> Result<Option<Vec<String>>, CommandError> {
         let Some(loaded) = self.loaded.as_ref().filter(|_| !args.from_policy) else {
             return Ok(None);
         };
-        let changed = migrated_policy(&self.files, &loaded.policy, cluster, ADMIN_POLICY)
-            .map_err(|file| InternalError::new(format!("the policy {file} is valid, but its text cannot be changed")))?;
+        let changed = migrated_policy(&self.files, &loaded.policy, cluster, ADMIN_POLICY).map_err(|file| {
+            InternalError::new(format!("the policy {file} is valid, but its text cannot be changed"))
+        })?;
         let pairs: Vec<_> = self.files.iter().zip(&changed).filter(|(old, new)| old != new).collect();
         let mut lines = Vec::new();
         for ((name, old), (_, new)) in &pairs {
@@ -309,7 +327,8 @@ impl MigratedFiles {
             ([text], _) => *text,
             ([], [(_, text)]) => text,
             _ => {
-                let error = Diagnostic::error("--out-policy writes one file, but the policy has changes in several or in none");
+                let error =
+                    Diagnostic::error("--out-policy writes one file, but the policy has changes in several or in none");
                 return Err(CommandError::from_diagnostic(
                     error.with_help("leave out --out-policy, and make the changes that the diff shows"),
                 ));
@@ -330,12 +349,8 @@ fn print_migration(
     let ClusterMigration { cluster_plan, migration } = migration;
     match args.format {
         MigrationFormat::Text => {
-            let text = MigrationText {
-                migration,
-                is_finish: args.finish,
-                is_from_policy: args.from_policy,
-                policy_diff,
-            };
+            let text =
+                MigrationText { migration, is_finish: args.finish, is_from_policy: args.from_policy, policy_diff };
             let rendered = render_migration(&text, &plan_text_options(cluster_plan, args.flags.full, env));
             env.print_text(&rendered);
         }

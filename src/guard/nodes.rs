@@ -106,7 +106,9 @@ pub(super) fn find_risks(
             .authentication
             .identities()
             .filter(|identity| !uses.is_empty() || is_node_or_fargate(identity))
-            .find(|identity| !all_keep_node_identity(identity, &after) && !moves_to_node_entry(context, identity, &after));
+            .find(|identity| {
+                !all_keep_node_identity(identity, &after) && !moves_to_node_entry(context, identity, &after)
+            });
         if let Some(before) = lost_identity {
             let lost = LostNodeIdentity { subject: &principal.subject, before, after: &after, uses: &uses };
             risks.push(node_risk(context, &lost, &facts.nodes, is_last_entry()));

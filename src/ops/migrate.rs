@@ -88,16 +88,9 @@ pub(crate) async fn plan_cluster_migration(
     plan.warnings.extend(auth_mode_warning(&state));
     plan.warnings.extend(dangling_after(&state, &after, &plan.policy));
     migration.plan = plan.clone();
-    let mut cluster_plan = ClusterPlan::evaluate(
-        connected,
-        plan,
-        target.name.clone(),
-        policy_index,
-        &comparison,
-        facts,
-        settings.allow,
-    )
-    .await?;
+    let mut cluster_plan =
+        ClusterPlan::evaluate(connected, plan, target.name.clone(), policy_index, &comparison, facts, settings.allow)
+            .await?;
     if let Some(to) = &migration.mode_change {
         cluster_plan.guard_report.add(guard::auth_mode_risk(&migration.mode, to), settings.allow);
     }

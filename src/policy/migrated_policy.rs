@@ -43,7 +43,8 @@ pub(crate) fn migrated_policy(
         policy.principals.get(name).is_some_and(|item| item.groups.iter().any(|group| group.value == MASTERS))
     };
     let masters = policy.groups.get(MASTERS).filter(|group| applies_to_cluster(group.clusters.as_deref(), cluster));
-    let members: BTreeSet<&str> = masters.into_iter().flat_map(|group| &group.members).map(|name| name.value.as_str()).collect();
+    let members: BTreeSet<&str> =
+        masters.into_iter().flat_map(|group| &group.members).map(|name| name.value.as_str()).collect();
     let admins: BTreeSet<&str> = policy
         .principals
         .keys()
@@ -74,7 +75,10 @@ pub(crate) fn migrated_policy(
             groups.remove(MASTERS);
         }
     }
-    Ok(files.iter().map(|(name, text)| (name.clone(), documents.get(name).map_or(text.clone(), ToString::to_string))).collect())
+    Ok(files
+        .iter()
+        .map(|(name, text)| (name.clone(), documents.get(name).map_or(text.clone(), ToString::to_string)))
+        .collect())
 }
 
 fn table_at<'d>(document: &'d mut DocumentMut, section: &str, name: &str) -> Option<&'d mut dyn TableLike> {

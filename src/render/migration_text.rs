@@ -83,7 +83,8 @@ fn render_result(text: &MigrationText<'_>) -> TerminalText {
     if *mode == ClusterAuthMode::Api {
         return out;
     }
-    let changed = plan.access_changes.as_ref().map_or(0, |changes| changes.iter().map(|change| change.subjects.len()).sum());
+    let changed =
+        plan.access_changes.as_ref().map_or(0, |changes| changes.iter().map(|change| change.subjects.len()).sum());
     out.blank_line();
     if !moved.is_empty() {
         let equal = moved.len().saturating_sub(changed);
@@ -101,8 +102,7 @@ fn render_result(text: &MigrationText<'_>) -> TerminalText {
             "Every principal of aws-auth has an access entry. To remove the entries of aws-auth: rolecall migrate --finish"
         });
     }
-    let admins: Vec<&str> =
-        moved.iter().filter(|moved| moved.is_admin).map(|moved| moved.principal.as_str()).collect();
+    let admins: Vec<&str> = moved.iter().filter(|moved| moved.is_admin).map(|moved| moved.principal.as_str()).collect();
     if !admins.is_empty() {
         out.blank_line();
         out.line(&format!("{ADMIN_POLICY} instead of system:masters, for {}:", pluralize(admins.len(), "principal")));
@@ -117,7 +117,9 @@ fn render_result(text: &MigrationText<'_>) -> TerminalText {
     if uncertain > 0 && !is_finish {
         out.blank_line();
         let roles = pluralize(uncertain, "role");
-        out.line(&format!("aws-auth does not have the path of roles. EKS refuses an entry if the role has one ({roles} to check):"));
+        out.line(&format!(
+            "aws-auth does not have the path of roles. EKS refuses an entry if the role has one ({roles} to check):"
+        ));
         out.line("  aws iam get-role --role-name NAME --query Role.Arn --output text");
         out.line("  Pass each ARN that has a path with --arn, or write it in the policy.");
     }

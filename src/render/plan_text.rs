@@ -122,13 +122,17 @@ pub(crate) fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> Termina
 
 /// Returns the text of a plan that takes back an apply.
 pub(crate) fn render_restore(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
-    render_changes(plan, &plan_title(plan, options), "No changes. The cluster has nothing that can be taken back.", options)
+    render_changes(
+        plan,
+        &plan_title(plan, options),
+        "No changes. The cluster has nothing that can be taken back.",
+        options,
+    )
 }
 
 /// Returns the text of the plan of a migration, which can be without a policy.
 pub(crate) fn render_migration_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
-    let title =
-        if plan.has_policy() { plan_title(plan, options) } else { escape_control(options.cluster) };
+    let title = if plan.has_policy() { plan_title(plan, options) } else { escape_control(options.cluster) };
     render_changes(plan, &title, "no entry changes.", options)
 }
 

@@ -42,13 +42,16 @@ impl MigrationPlanner<'_> {
             let other = owners.into_iter().find(|owner| Some(*owner) != own_policy).map(str::to_owned);
             let reason = match other {
                 Some(other) => Some(StayReason::OtherPolicy(other)),
-                None => different.contains(&IamIdentity::from_access_entry(principal).comparison_key()).then_some(StayReason::OtherEffect),
+                None => different
+                    .contains(&IamIdentity::from_access_entry(principal).comparison_key())
+                    .then_some(StayReason::OtherEffect),
             };
             match reason {
                 None => drop(removed.insert(key.clone(), principal)),
                 Some(reason) => {
                     let in_force = entries.iter().find(|(_, status, entry)| {
-                        entry_key(entry) == *key && matches!(status, EntryStatus::Shadowed { by } if !by.is_in_aws_auth())
+                        entry_key(entry) == *key
+                            && matches!(status, EntryStatus::Shadowed { by } if !by.is_in_aws_auth())
                     });
                     if let Some((entry_ref, ..)) = in_force {
                         self.stay(entry_ref.clone(), reason);
@@ -131,7 +134,8 @@ impl MigrationPlanner<'_> {
                 if keys.contains(&key) {
                     owned_after.remove(&entry_id(*section, &key));
                     let mut change = entry_removal(*section, &located.entry, &auth.meta);
-                    change.note = Some(format!("line {}: the access entry of the principal counts instead", located.line));
+                    change.note =
+                        Some(format!("line {}: the access entry of the principal counts instead", located.line));
                     builder.changes.push(change);
                     edits.entry(*section).or_default().push(EntryEdit::Remove { index });
                 }

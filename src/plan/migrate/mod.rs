@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(crate) use entry_move::ADMIN_POLICY;
-use entry_move::{EntryMove, StayReason, KnownArns, no_effect_reason};
+use entry_move::{EntryMove, KnownArns, StayReason, no_effect_reason};
 
 use super::entries::{check_writable, unreadable_section};
 use super::{GuardLimits, Plan, PlanBuilder, ResolvedInvariant, access_entries, invalid_object_error, schedule};

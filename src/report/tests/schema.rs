@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use crate::report::{
     AccessReportDocument, AnswersDocument, BackupDocument, ClustersDocument, DiagnosticsDocument, EventRecord,
-    ExplanationDocument, FORMAT_VERSION, MigrationDocument, PermissionsDocument, PlanDocument, TestDocument, WhoamiDocument,
+    ExplanationDocument, FORMAT_VERSION, MigrationDocument, PermissionsDocument, PlanDocument, TestDocument,
+    WhoamiDocument,
 };
 
 /// Returns the schema in the form in which it is published. The names of the types lose the suffix `Json`, a
