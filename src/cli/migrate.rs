@@ -128,13 +128,26 @@ impl MigrationRun<'_> {
                 if is_empty && !self.confirm_mode_change(&migration, env)? {
                     return Ok(self.not_confirmed(&migration, env));
                 }
+                let mut last = None;
                 if !is_empty {
                     let exit = self.write(&migration, env).await?;
                     if exit != Exit::Success {
                         return Ok(exit);
                     }
+                    // Another client can have added an entry to aws-auth meanwhile, and the change cannot be undone.
+                    let rest = plan_cluster_migration(self.target, self.settings, &env.ops_context()).await?;
+                    if !rest.cluster_plan.plan.is_empty() || rest.migration.mode_change.as_ref() != Some(&mode) {
+                        let error = Diagnostic::error("the authentication mode was not changed to API").with_because(
+                            "aws-auth has changed since the plan was made, or does not have all changes yet",
+                        );
+                        return Err(CommandError::from_diagnostic(
+                            error.with_help("run `rolecall migrate --finish` again"),
+                        ));
+                    }
+                    // The connection to a snapshot is for one write.
+                    last = Some(rest);
                 }
-                self.change_mode(&migration, &mode, env).await?;
+                self.change_mode(last.as_ref().unwrap_or(&migration), &mode, env).await?;
                 Ok(Exit::Success)
             }
             Some(mode) => {
@@ -223,10 +236,11 @@ fn has_windows(migration: &ClusterMigration) -> bool {
 fn parse_arns(texts: &[String]) -> Result<Vec<Arn>, CommandError> {
     let parse = |text: &String| {
         Arn::parse(text).map_err(|error| {
-            Diagnostic::error(format!("invalid value `{text}` for `--arn`: {error}")).with_help(error.help())
+            let message = format!("invalid value `{text}` for `--arn`: {error}");
+            CommandError::from_diagnostic(Diagnostic::error(message).with_help(error.help()))
         })
     };
-    Ok(texts.iter().map(parse).collect::<Result<_, _>>().map_err(CommandError::from_diagnostic)?)
+    texts.iter().map(parse).collect()
 }
 
 /// Returns the cluster to migrate.

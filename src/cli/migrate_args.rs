@@ -15,6 +15,7 @@ use super::help;
 /// Without --apply it does not write to the cluster.
 #[derive(Debug, Args)]
 #[command(after_help = help::MIGRATE)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,

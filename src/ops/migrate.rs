@@ -48,7 +48,7 @@ pub(crate) async fn plan_cluster_migration(
         Ok((connected, state?, facts))
     };
     let (connected, live, facts) = target.within_timeout(reading).await?;
-    let (state, mode) = state_with_access_entries(&live).map_err(CommandError::from_diagnostic)?;
+    let (state, mode) = state_with_access_entries(&live).map_err(|error| CommandError::from_diagnostic(*error))?;
     let name = target.name.as_deref();
     let policy = settings.policy.map(|loaded| &loaded.policy);
     let mut migration = match policy.filter(|_| settings.from_policy) {

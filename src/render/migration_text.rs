@@ -1,11 +1,11 @@
 //! The text of a migration to access entries.
 
-use super::plan_text::{PlanTextOptions, render_migration_plan};
+use super::plan_text::{PlanTextOptions, plan_title, render_changes};
 use super::style::{StyleClass, TextStyle};
 use super::terminal_text::TerminalText;
 use super::text_util::{escape_control, pluralize};
 use crate::access::EntryRef;
-use crate::plan::{ADMIN_POLICY, Migration, StayingEntry};
+use crate::plan::{ADMIN_POLICY, Migration, Plan, StayingEntry};
 use crate::state::auth_mode::ClusterAuthMode;
 
 /// Entries without effect that are shown without `--full`.
@@ -25,7 +25,7 @@ pub(crate) struct MigrationText<'a> {
 pub(crate) fn render_migration(text: &MigrationText<'_>, options: &PlanTextOptions<'_>) -> TerminalText {
     let MigrationText { migration, .. } = text;
     let mut out = render_mode(migration, options.style);
-    out.append(&render_migration_plan(&migration.plan, options));
+    out.append(&render_plan(&migration.plan, options));
     if !text.is_from_policy {
         out.append(&render_result(text));
         out.append(&render_staying(&migration.staying));
@@ -45,6 +45,12 @@ pub(crate) fn render_migration(text: &MigrationText<'_>, options: &PlanTextOptio
         }
     }
     out
+}
+
+/// Returns the plan, which can be without a policy.
+fn render_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
+    let title = if plan.has_policy() { plan_title(plan, options) } else { escape_control(options.cluster) };
+    render_changes(plan, &title, "no entry changes.", options)
 }
 
 fn render_mode(migration: &Migration, style: TextStyle) -> TerminalText {
@@ -93,7 +99,8 @@ fn render_result(text: &MigrationText<'_>) -> TerminalText {
     }
     if *moved_before > 0 && !is_finish {
         let have = if *moved_before == 1 { "has" } else { "have" };
-        out.line(&format!("{} {have} an access entry already.", pluralize(*moved_before, "principal of aws-auth")));
+        let principals = pluralize(*moved_before, "principal");
+        out.line(&format!("{principals} of aws-auth {have} an access entry already."));
     }
     if moved.is_empty() && staying.is_empty() {
         out.line(if is_finish {

@@ -130,17 +130,17 @@ pub(crate) fn render_restore(plan: &Plan, options: &PlanTextOptions<'_>) -> Term
     )
 }
 
-/// Returns the text of the plan of a migration, which can be without a policy.
-pub(crate) fn render_migration_plan(plan: &Plan, options: &PlanTextOptions<'_>) -> TerminalText {
-    let title = if plan.has_policy() { plan_title(plan, options) } else { escape_control(options.cluster) };
-    render_changes(plan, &title, "no entry changes.", options)
-}
-
-fn plan_title(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
+/// `prod (eks eu-west-1/prod), policy platform`.
+pub(super) fn plan_title(plan: &Plan, options: &PlanTextOptions<'_>) -> String {
     format!("{}, policy {}", escape_control(options.cluster), plan.policy)
 }
 
-fn render_changes(plan: &Plan, title: &str, no_changes: &str, options: &PlanTextOptions<'_>) -> TerminalText {
+pub(super) fn render_changes(
+    plan: &Plan,
+    title: &str,
+    no_changes: &str,
+    options: &PlanTextOptions<'_>,
+) -> TerminalText {
     if plan.is_empty() {
         return TerminalText::from_line(&format!("{title}: {no_changes}"));
     }

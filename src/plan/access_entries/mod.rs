@@ -142,6 +142,23 @@ pub(super) fn plan_new_entry(
     push_write(builder, (&key, None), Some(after), None, "create");
 }
 
+/// Plans the rest of an entry that an interrupted plan has begun. The access policies and tags of other clients stay.
+pub(super) fn plan_completed_entry(
+    builder: &mut PlanBuilder<'_>,
+    desired: &DesiredAccessEntry,
+    live: &AccessEntry,
+    is_owned: bool,
+    note: &str,
+) {
+    let key = access_entry_key(&desired.principal);
+    let planned = PlannedEntry::new(desired, Some(live));
+    let mut change = object_change(builder, Action::Update, &key, None, planned.fields());
+    change.note = Some(note.to_owned());
+    builder.changes.push(change);
+    let after = if is_owned { planned.after(&key, builder.policy) } else { planned.without_marks(&key) };
+    push_write(builder, (&key, Some(live)), Some(after), None, "complete");
+}
+
 /// Returns whether the plan may change the entry. If not, adds an error.
 fn check_manageable(builder: &mut PlanBuilder<'_>, key: &ObjectKey, entry: &AccessEntry, span: Span) -> bool {
     let name = key.name();

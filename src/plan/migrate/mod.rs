@@ -8,6 +8,7 @@
 
 mod entry_move;
 mod finish;
+mod resume;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use super::{GuardLimits, Plan, PlanBuilder, ResolvedInvariant, access_entries, i
 use crate::access::{EntryRef, EntryStatus, IdentityMapping};
 use crate::diagnostic::{Diagnostic, SourceMap};
 use crate::names::{AccountId, Arn};
+use crate::policy::DesiredAccessEntry;
 use crate::state::State;
 use crate::state::access_entry::{AccessEntriesStatus, AccessEntryType};
 use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
@@ -123,20 +125,24 @@ pub(crate) struct StayingEntry {
 ///
 /// # Errors
 /// If the mode or the access entries are not known.
-pub(crate) fn state_with_access_entries(live: &State) -> Result<(State, ClusterAuthMode), Diagnostic> {
+pub(crate) fn state_with_access_entries(live: &State) -> Result<(State, ClusterAuthMode), Box<Diagnostic>> {
     let error = |message: &str| Diagnostic::error(message.to_owned());
     let connect_help = "connect with `--eks NAME`, or with `eks = { name = …, region = … }` in `[clusters]`";
     let mode = match &live.auth_mode {
         ObservedAuthMode::Known(mode) => mode.clone(),
         ObservedAuthMode::NotAsked => {
-            return Err(error("the authentication mode of the cluster is not known")
-                .with_because("EKS was not asked for it")
-                .with_help(connect_help));
+            return Err(Box::new(
+                error("the authentication mode of the cluster is not known")
+                    .with_because("EKS was not asked for it")
+                    .with_help(connect_help),
+            ));
         }
         ObservedAuthMode::Unknown(reason) => {
-            return Err(error("the authentication mode of the cluster is not known")
-                .with_because(reason.clone())
-                .with_help("allow eks:DescribeCluster on the cluster"));
+            return Err(Box::new(
+                error("the authentication mode of the cluster is not known")
+                    .with_because(reason.clone())
+                    .with_help("allow eks:DescribeCluster on the cluster"),
+            ));
         }
     };
     let mut state = live.clone();
@@ -148,22 +154,26 @@ pub(crate) fn state_with_access_entries(live: &State) -> Result<(State, ClusterA
         ClusterAuthMode::ApiAndConfigMap | ClusterAuthMode::Api => match &live.access_entries.status {
             AccessEntriesStatus::Known => {}
             AccessEntriesStatus::NotAsked => {
-                return Err(error("the access entries of the cluster are not known")
-                    .with_because("EKS was not asked for them")
-                    .with_help(connect_help));
+                return Err(Box::new(
+                    error("the access entries of the cluster are not known")
+                        .with_because("EKS was not asked for them")
+                        .with_help(connect_help),
+                ));
             }
             AccessEntriesStatus::Unknown(reason) => {
-                return Err(error("the access entries of the cluster are not known")
+                return Err(Box::new(error("the access entries of the cluster are not known")
                     .with_because(reason.clone())
                     .with_help(
                         "allow eks:ListAccessEntries, eks:DescribeAccessEntry and eks:ListAssociatedAccessPolicies on the cluster",
-                    ));
+                    )));
             }
         },
         ClusterAuthMode::Other(other) => {
-            return Err(error("the authentication mode of the cluster is not one that this version knows")
-                .with_because(format!("the mode is {other}"))
-                .with_help("use a newer version of rolecall"));
+            return Err(Box::new(
+                error("the authentication mode of the cluster is not one that this version knows")
+                    .with_because(format!("the mode is {other}"))
+                    .with_help("use a newer version of rolecall"),
+            ));
         }
     }
     Ok((state, mode))
@@ -289,9 +299,24 @@ impl<'a> MigrationPlanner<'a> {
         self.staying.push(StayingEntry { entry, reason });
     }
 
+    /// Returns whether the policy owns the entry of a principal, and adds the tags that it writes.
+    fn prepare_owned(&self, key: &str, desired: &mut DesiredAccessEntry) -> bool {
+        let marks = self.live.entry_marks();
+        let own_policy = self.settings.policy.as_deref();
+        let mut owners = Section::ALL.into_iter().filter_map(|section| marks.owner(entry_id(section, key)));
+        let is_of_other_policy = owners.any(|owner| Some(owner) != own_policy);
+        let listed = self.settings.principals.iter().find(|principal| principal.arn.match_key() == key);
+        match listed.filter(|_| own_policy.is_some() && !is_of_other_policy) {
+            Some(listed) => {
+                desired.tags.clone_from(&listed.tags);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Adds an access entry for each principal that only aws-auth maps.
     fn move_entries(&mut self, builder: &mut PlanBuilder<'_>) {
-        let marks = self.live.entry_marks();
         let mut principals_with_entry = BTreeSet::new();
         for (entry_ref, status, entry) in self.aws_auth_entries() {
             match &status {
@@ -300,10 +325,10 @@ impl<'a> MigrationPlanner<'a> {
                     continue;
                 }
                 EntryStatus::Shadowed { by } => {
-                    if !by.is_in_aws_auth() {
-                        principals_with_entry.insert(entry_key(&entry));
-                    } else {
+                    if by.is_in_aws_auth() {
                         self.without_effect.push((entry_ref, shadowed_reason(by)));
+                    } else {
+                        principals_with_entry.insert(entry_key(&entry));
                     }
                     continue;
                 }
@@ -321,14 +346,10 @@ impl<'a> MigrationPlanner<'a> {
                     continue;
                 }
             };
-            let owners = Section::ALL.into_iter().filter_map(|section| marks.owner(entry_id(section, &key)));
-            let is_of_other_policy = owners.into_iter().any(|owner| Some(owner) != self.settings.policy.as_deref());
-            let listed = self.settings.principals.iter().find(|principal| principal.arn.match_key() == key);
             let note = move_note(&moved);
             let (is_admin, is_path_unknown) = (moved.is_admin(), moved.is_path_unknown);
             let mut desired = moved.entry;
-            desired.tags = listed.map(|listed| listed.tags.clone()).unwrap_or_default();
-            let is_owned = self.settings.policy.is_some() && listed.is_some() && !is_of_other_policy;
+            let is_owned = self.prepare_owned(&key, &mut desired);
             access_entries::plan_new_entry(builder, &desired, is_owned, note);
             self.moved.push(MovedPrincipal {
                 principal: desired.principal,
@@ -338,6 +359,8 @@ impl<'a> MigrationPlanner<'a> {
             });
         }
         self.moved_before = principals_with_entry.len();
+        self.complete_entries(builder);
+        self.remove_temporary_objects(builder);
         access_entries::check_number(builder, self.live);
     }
 }

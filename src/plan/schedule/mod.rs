@@ -41,6 +41,7 @@ use std::time::Duration;
 use objects::ObjectArena;
 use replay::{PlacedWait, ReplayedSchedule};
 use serde_json::Value;
+pub(super) use temporary_names::TEMPORARY_NAME_PREFIX;
 
 use super::Step;
 use super::entries::aws_auth_edit::AwsAuthEdit;

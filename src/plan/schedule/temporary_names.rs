@@ -9,6 +9,8 @@ use crate::names::ObjectKey;
 use crate::state::object::ObjectError;
 use crate::state::rbac::Subject;
 
+/// How the temporary usernames and groups of principals start.
+pub(in crate::plan) const TEMPORARY_NAME_PREFIX: &str = "rolecall-temporary-";
 /// The number of names that are tried.
 const MAX_NAMES: usize = 1000;
 
@@ -48,7 +50,7 @@ impl<'s> Scheduler<'s> {
             self.verifier.engine.is_named(id) || logins.any(|login| login.subjects.subjects.contains(&id))
         };
         let is_free = |name: &String| ![Subject::Group(name.clone()), Subject::User(name.clone())].iter().any(is_used);
-        let name = numbered(format!("rolecall-temporary-{hex}")).find(is_free);
+        let name = numbered(format!("{TEMPORARY_NAME_PREFIX}{hex}")).find(is_free);
         name.ok_or_else(|| internal(format!("no temporary group for {entry_key} is free")))
     }
 }
