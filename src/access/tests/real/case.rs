@@ -246,7 +246,9 @@ impl RandomCase {
         let entries = self.access_entries().iter().map(parse_entry).collect::<Result<Vec<_>, _>>()?;
         if mode.has_access_entries() {
             state.access_entries.status = AccessEntriesStatus::Known;
-            entries.into_iter().for_each(|entry| state.insert_access_entry(entry));
+            for entry in entries {
+                state.insert_access_entry(entry);
+            }
         }
         state.auth_mode = ObservedAuthMode::Known(mode);
         let namespaces = NAMESPACES.into_iter().chain([EMPTY_NAMESPACE]);

@@ -85,7 +85,13 @@ fn stated_transition(before: &State, after: &State, question: &RandomQuestion, w
             SubjectQuery::User(_) | SubjectQuery::Group(_) | SubjectQuery::ServiceAccount { .. } => false,
         };
         let is_listed = diff_access(&before, &after).iter().any(|diff| is_same(&diff.subject));
-        assert!(is_listed || !(gained || lost), "{query} is not listed; {}", question.request);
+        assert!(
+            is_listed || !(gained || lost),
+            "{query} is not listed; {}\nbefore: {:?}\nafter: {:?}",
+            question.request,
+            before.authenticate(&query),
+            after.authenticate(&query),
+        );
     }
     ((was_allowed || lost) && !gained, (was_allowed || gained) && !lost)
 }

@@ -70,6 +70,7 @@ impl CliProgram {
 
     /// Writes the snapshot that [`Self::can`] uses. The program connects without AWS, so what EKS says about the state is
     /// added.
+    #[expect(clippy::disallowed_methods, reason = "the test changes the file that the program has written")]
     pub(super) fn snapshot(&self, state: &State) {
         let (exit, out, err) = self.run(&["snapshot", "--out", SNAPSHOT]);
         assert_eq!(exit, Exit::Success, "{out}{err}");

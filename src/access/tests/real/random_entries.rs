@@ -176,8 +176,8 @@ pub(super) fn parse_entry(entry: &Value) -> Result<AccessEntry, String> {
     AccessEntry::from_json(&document).map_err(|error| error.to_string())
 }
 
-/// Returns whether one of the possible access entries of a principal has an access policy with unpublished rules that applies to a
-/// request.
+/// Returns whether one of the possible access entries of a principal has an access policy with unpublished rules that applies
+/// to a request.
 pub(super) fn has_unpublished_rules(state: &State, authentication: &Authentication, request: &Request) -> bool {
     let principals = authentication.identities().filter_map(Identity::access_entry);
     let entries = principals.filter_map(|arn| state.access_entries.get(&access_entry_key(arn)));
