@@ -94,7 +94,7 @@ fn print_iam_policy(args: &PermissionsArgs, env: &mut Env) -> Result<Exit, Comma
         let help = "write `eks = { name = \"…\", region = \"…\" }` in the policy, or pass --eks NAME --region REGION";
         return Err(CommandError::from_diagnostic(error.with_help(help)));
     }
-    print_json(&runner_iam_policy(&clusters), env)?;
+    print_json(&runner_iam_policy(&clusters, args.for_command == RunnerCommand::Apply), env)?;
     for (role, cluster) in assumed_roles(&clusters) {
         env.note(&format!("note: the role {role} needs eks:DescribeCluster on {cluster}\n"));
     }

@@ -55,7 +55,7 @@ fn to_json(report: CallerReport) -> WhoamiClusterJson {
             EntryOrigin::Entry(EntryRef { place: EntryPlace::AccessEntry, principal }) => {
                 MappedByJson::AccessEntry { principal }
             }
-            EntryOrigin::NotInAwsAuth => MappedByJson::NotInAwsAuth,
+            EntryOrigin::NoEntry => MappedByJson::NoEntry,
             EntryOrigin::Unknown => MappedByJson::Unknown,
             EntryOrigin::NotIam => MappedByJson::NotIam,
         },
@@ -97,15 +97,21 @@ fn format_caller(report: &CallerReport) -> TerminalText {
     }
     match entry {
         EntryOrigin::Entry(entry) => {
-            let may_be_overridden =
-                entry.is_in_aws_auth() && auth_mode.as_ref().is_some_and(|mode| *mode != ClusterAuthMode::ConfigMap);
-            let unless = if may_be_overridden { ", unless it has an access entry" } else { "" };
-            line("mapped by", &format!("{entry}{unless}"));
+            line("mapped by", &entry.to_string());
         }
-        EntryOrigin::NotInAwsAuth => {
-            line("mapped by", "no entry of aws-auth: an access entry, or the creator of the cluster");
+        EntryOrigin::NoEntry => {
+            let text = match auth_mode {
+                Some(ClusterAuthMode::Api | ClusterAuthMode::ApiAndConfigMap) => "no entry",
+                Some(ClusterAuthMode::ConfigMap) => "no entry of aws-auth: the creator of the cluster",
+                Some(ClusterAuthMode::Other(_)) | None => {
+                    "no entry of aws-auth: the creator of the cluster, or an access entry that is not known"
+                }
+            };
+            line("mapped by", text);
         }
-        EntryOrigin::Unknown => line("mapped by", "unknown: you may not read aws-auth, or several entries match"),
+        EntryOrigin::Unknown => {
+            line("mapped by", "unknown: you may not read aws-auth or the access entries, or several entries match");
+        }
         EntryOrigin::NotIam => {}
     }
     if let Some(mode) = auth_mode {

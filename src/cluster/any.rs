@@ -47,6 +47,14 @@ impl AnyCluster {
         }
     }
 
+    /// Returns a state with only the authentication mode and the access entries. A snapshot has these in its state.
+    pub(crate) async fn read_access_entries(&self) -> Result<State, ClusterError> {
+        match self {
+            Self::Live(cluster) => cluster.read_access_entries().await,
+            Self::Snapshot(cluster) => cluster.read_state().await,
+        }
+    }
+
     /// Changes the authentication mode, and waits until EKS has made the change. It cannot be changed back.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use super::{ClusterError, WriteOutcome};
 use crate::aws::{AccessEntryApi, AwsError, EksCluster, EntryError, EntryReadError, EntryWriteError};
 use crate::diagnostic::InternalError;
 use crate::names::{AccountId, ObjectKey, ObjectKind, eks_cluster_in_arn};
+use crate::state::State;
 use crate::state::access_entry::{AccessEntriesStatus, AccessEntry};
 use crate::state::access_entry_write::{EntryCall, calls_between, created_entry};
 use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
@@ -61,6 +62,16 @@ pub(super) struct EksObservation {
 }
 
 impl EksObservation {
+    /// Puts what EKS said into a state.
+    pub(super) fn into_state(self, state: &mut State) {
+        let Self { auth_mode, status, entries } = self;
+        state.auth_mode = auth_mode;
+        state.access_entries.status = status;
+        for entry in entries {
+            state.insert_access_entry(entry);
+        }
+    }
+
     fn unknown(auth_mode: ObservedAuthMode, reason: String) -> Self {
         Self { auth_mode, status: AccessEntriesStatus::Unknown(reason), entries: Vec::new() }
     }

@@ -68,6 +68,15 @@ impl LiveCluster {
         }
     }
 
+    /// Reads the access entries and the mode alone.
+    pub(super) async fn read_access_entries(&self) -> Result<State, ClusterError> {
+        let mut state = State::default();
+        if let Some(eks) = &self.eks {
+            eks.observe().await?.into_state(&mut state);
+        }
+        Ok(state)
+    }
+
     /// Changes the authentication mode of the cluster.
     pub(super) async fn change_auth_mode(&self, mode: &ClusterAuthMode) -> Result<(), ClusterError> {
         self.eks()?.change_auth_mode(mode).await
@@ -263,11 +272,7 @@ impl ReadCluster for LiveCluster {
         if state.roles.len() + state.bindings.len() != role_count + binding_count {
             return Err(invalid("list roles and bindings", &"an object is listed twice"));
         }
-        let EksObservation { auth_mode, status, entries } = eks.await?;
-        (state.auth_mode, state.access_entries.status) = (auth_mode, status);
-        for entry in entries {
-            state.insert_access_entry(entry);
-        }
+        eks.await?.into_state(&mut state);
         Ok(state)
     }
 

@@ -19,6 +19,7 @@ use crate::diagnostic::{Diagnostic, escape_text};
 use crate::files::create_numbered_file;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::report::{BackupDocument, to_value};
+use crate::state::access_entry::AccessEntry;
 use crate::state::write::{ObjectVersion, Precondition};
 use crate::yaml::to_yaml;
 
@@ -41,7 +42,10 @@ pub(super) async fn write_backup(
     let objects = read_objects(&cluster_plan.cluster, &keys).await?;
     let mut documents = Vec::new();
     for ((key, precondition), object) in existing.into_iter().zip(objects) {
-        let version = object.as_ref().and_then(ObjectVersion::from_object);
+        let version = object.as_ref().and_then(|object| match key.kind() {
+            ObjectKind::AccessEntry => AccessEntry::version(object).ok(),
+            _ => ObjectVersion::from_object(object),
+        });
         // Objects in a handwritten snapshot have no resourceVersion. Writes to a snapshot check that the file is unchanged.
         let is_unchanged = match (precondition, &version) {
             (Precondition::Unchanged { resource_version, .. }, Some(version)) => {

@@ -14,7 +14,7 @@ use crate::cluster::{ClusterError, ReadCluster as _, UserInfo, WriteCluster as _
 use crate::names::ObjectKey;
 use crate::permissions::{ApplyUser, MinimalRoles};
 use crate::state::State;
-use crate::state::auth_mode::ClusterAuthMode;
+use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::config_map::AwsAuth;
 
 /// The groups of the API for RBAC objects and Leases.
@@ -42,10 +42,10 @@ pub(crate) struct CallerReport {
 pub(crate) enum EntryOrigin {
     /// By this access entry or entry of aws-auth.
     Entry(EntryRef),
-    /// No entry of aws-auth matches: the cluster has an access entry for the identity, or the identity created it. Both are
-    /// invisible in the user info.
-    NotInAwsAuth,
-    /// The caller may not read aws-auth, or it is ambiguous.
+    /// No entry matches: the identity created the cluster, or the cluster has access entries and EKS was not asked for them.
+    /// Both are invisible in the user info.
+    NoEntry,
+    /// The caller may not read aws-auth or the access entries, or several entries match.
     Unknown,
     /// The caller is not an IAM identity.
     NotIam,
@@ -143,29 +143,36 @@ fn requests_of_every_apply() -> Vec<Request> {
         .collect()
 }
 
-/// Finds the entry of aws-auth that the identity is mapped by.
+/// Finds the access entry or the entry of aws-auth that the identity is mapped by.
 async fn entry_of(connected: &ConnectedCluster, user: &UserInfo, iam: Option<&StsIdentity>) -> EntryOrigin {
     let Some(arn) = iam.map(|iam| iam.arn.as_str()).or_else(|| user.arn()) else {
         return EntryOrigin::NotIam;
     };
-    if connected.eks.as_ref().is_some_and(|eks| eks.auth_mode == ClusterAuthMode::Api) {
-        // In this mode the ConfigMap may exist, and is not read.
-        return EntryOrigin::NotInAwsAuth;
-    }
-    let Ok(object) = connected.cluster.read(&ObjectKey::aws_auth()).await else {
-        return EntryOrigin::Unknown;
-    };
-    let Ok(aws_auth) = object.as_ref().map(AwsAuth::from_json).transpose() else {
-        return EntryOrigin::Unknown;
-    };
     let Ok(identity) = IamIdentity::parse(arn) else {
         return EntryOrigin::Unknown;
     };
-    let mapping = IdentityMapping::from_aws_auth(aws_auth.as_ref());
+    let aws_auth = ObjectKey::aws_auth();
+    let (stores, object) =
+        futures::future::join(connected.cluster.read_access_entries(), connected.cluster.read(&aws_auth)).await;
+    let Ok(mut stores) = stores else {
+        return EntryOrigin::Unknown;
+    };
+    // In the mode API the ConfigMap may exist, and is not read.
+    if stores.auth_mode != ObservedAuthMode::Known(ClusterAuthMode::Api) {
+        let aws_auth = object.ok().map(|object| object.as_ref().map(AwsAuth::from_json).transpose());
+        let Some(Ok(aws_auth)) = aws_auth else {
+            return EntryOrigin::Unknown;
+        };
+        stores.aws_auth = aws_auth;
+    }
+    let mapping = IdentityMapping::from_state(&stores);
+    if mapping.unknown_access_entries.is_some() {
+        return EntryOrigin::Unknown;
+    }
     match (mapping.entries_for(&identity), mapping.account_entry(identity.account())) {
         ([mapped], _) => EntryOrigin::Entry(mapped.entry_ref.clone()),
         ([], Some(account)) => EntryOrigin::Entry(account.clone()),
-        ([], None) => EntryOrigin::NotInAwsAuth,
+        ([], None) => EntryOrigin::NoEntry,
         // The authenticator chooses one of them for each token.
         ([_, _, ..], _) => EntryOrigin::Unknown,
     }

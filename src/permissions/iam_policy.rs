@@ -37,9 +37,10 @@ impl EksAccess {
     }
 }
 
-/// Returns the policy of the runner: to describe the clusters and read their access entries, or to assume the roles for them. Reading the roles of nodes is
-/// optional: without it, the guard of nodes checks less.
-pub(crate) fn runner_iam_policy(clusters: &[EksAccess]) -> Value {
+/// Returns the policy of the runner: to describe the clusters and read their access entries, or to assume the roles for them.
+/// Reading the roles of nodes is optional: without it, the guard of nodes checks less. `writes` is whether the runner also
+/// writes access entries.
+pub(crate) fn runner_iam_policy(clusters: &[EksAccess], writes: bool) -> Value {
     let roles: BTreeSet<&str> = clusters.iter().filter_map(|cluster| cluster.role_arn.as_deref()).collect();
     let own = || clusters.iter().filter(|cluster| cluster.role_arn.is_none());
     let described: BTreeSet<String> = own().map(EksAccess::arn).collect();
@@ -57,6 +58,18 @@ pub(crate) fn runner_iam_policy(clusters: &[EksAccess]) -> Value {
             ],
             "Resource": described.union(&entry_arns).collect::<Vec<_>>(),
         }));
+        if writes {
+            // Each action is authorized on the cluster or on the entry (Service Authorization Reference, Amazon EKS).
+            statements.push(json!({
+                "Sid": "AccessEntryWrites",
+                "Effect": "Allow",
+                "Action": [
+                    "eks:AssociateAccessPolicy", "eks:CreateAccessEntry", "eks:DeleteAccessEntry",
+                    "eks:DisassociateAccessPolicy", "eks:TagResource", "eks:UntagResource", "eks:UpdateAccessEntry"
+                ],
+                "Resource": described.union(&entry_arns).collect::<Vec<_>>(),
+            }));
+        }
         statements.push(json!({
             "Sid": "OptionalNodeRoles",
             "Effect": "Allow",
@@ -96,7 +109,7 @@ mod tests {
             access("main", "eu-central-1", Some("444455556666"), Some(role)),
         ];
         assert_eq!(
-            runner_iam_policy(&clusters),
+            runner_iam_policy(&clusters, false),
             json!({ "Version": "2012-10-17", "Statement": [
                 { "Effect": "Allow", "Action": "eks:DescribeCluster", "Resource": [
                     "arn:aws-cn:eks:cn-north-1:*:cluster/prod", "arn:aws:eks:eu-west-1:111122223333:cluster/prod" ] },
@@ -121,6 +134,8 @@ mod tests {
                 { "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": [role] },
             ] })
         );
+        let with_writes = runner_iam_policy(&clusters, true);
+        assert_eq!(with_writes["Statement"][2]["Sid"], "AccessEntryWrites");
         let of_role = "arn:aws:eks:eu-central-1:444455556666:cluster/main".to_owned();
         assert_eq!(assumed_roles(&clusters), BTreeSet::from([(role, of_role)]));
     }

@@ -207,7 +207,7 @@ pub(crate) struct TokenWaitJson {
     /// too little access after that step.
     pub(crate) subjects: Vec<String>,
     /// Whether the wait is for access entries to take effect and not for cached tokens.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) for_access_entries: bool,
 }
 

@@ -78,9 +78,9 @@ pub(crate) enum MappedByJson {
         /// The ARN of the principal as the entry has it.
         principal: String,
     },
-    /// No entry of aws-auth: the identity has an access entry, or it created the cluster.
-    NotInAwsAuth,
-    /// aws-auth cannot be read, or is ambiguous.
+    /// No entry: the identity created the cluster, or has an access entry that is not known.
+    NoEntry,
+    /// aws-auth or the access entries cannot be read, or several entries match.
     Unknown,
     /// The caller is not an IAM identity.
     NotIam,

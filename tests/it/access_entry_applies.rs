@@ -147,3 +147,40 @@ fn other_writers_of_access_entries_lose_nothing() {
     let again = run(cluster, &sandbox(cluster, &variants[1]), &["plan", "--detailed-exitcode"]);
     assert_eq!(again.exit_code, 0, "{}\n{}", again.stdout, again.stderr);
 }
+
+#[test]
+fn restore_takes_back_an_apply_and_keeps_what_others_wrote_since() {
+    let cluster = cluster();
+    prepare(&cluster);
+    cluster.set_access_entries(&json!([{
+        "principal_arn": VIEWER,
+        "username": "before",
+        "groups": ["a"],
+        "tags": { "owner": "hands" },
+        "policies": [{ "policy": "AmazonEKSEditPolicy", "namespaces": ["b"] }],
+    }]));
+    let directory =
+        sandbox(&cluster, &POLICY.replace("[principals.old]", "[principals.new]").replace("\"old\"", "\"foreign\""));
+    directory.write(
+        "rolecall.toml",
+        &directory.read("rolecall.toml").replace("members = [\"foreign\"]", "members = [\"new\"]"),
+    );
+    let apply = run(&cluster, &directory, &["apply", "--auto-approve", "--backup", "backups"]);
+    assert_eq!(apply.exit_code, 0, "{}\n{}", apply.stdout, apply.stderr);
+    let foreign = "arn:aws:iam::111122223333:role/foreign";
+    assert_eq!(describe(&cluster, foreign)["kubernetesGroups"], json!(["applies-readers"]));
+    // Another client adds a policy and a tag.
+    let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAdminPolicy";
+    let input = json!({ "clusterName": cluster.cluster_name(), "principalArn": VIEWER, "policyArn": policy,
+        "accessScope": { "type": "namespace", "namespaces": ["c"] } });
+    cluster.eks_call("AssociateAccessPolicy", &input).unwrap();
+    let backup = std::fs::read_dir(directory.path("backups")).unwrap().next().unwrap().unwrap().path();
+    let restore = run(&cluster, &directory, &["restore", backup.to_str().unwrap(), "--auto-approve"]);
+    assert_eq!(restore.exit_code, 0, "{}\n{}", restore.stdout, restore.stderr);
+    let entry = describe(&cluster, VIEWER);
+    assert_eq!((&entry["username"], &entry["kubernetesGroups"]), (&json!("before"), &json!(["a"])), "{entry}");
+    assert_eq!(entry["tags"], json!({ "owner": "hands" }));
+    assert_eq!(policies(&cluster, VIEWER), [r#"AmazonEKSAdminPolicy ["c"]"#, r#"AmazonEKSEditPolicy ["b"]"#]);
+    let input = json!({ "clusterName": cluster.cluster_name(), "principalArn": foreign });
+    assert!(cluster.eks_call("DescribeAccessEntry", &input).is_err());
+}

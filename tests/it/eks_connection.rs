@@ -188,7 +188,7 @@ fn whoami_tells_identity_mapping_and_permissions() {
       arn           arn:aws:sts::111122223333:assumed-role/reader/me
       account       111122223333
       session       me
-      mapped by     unknown: you may not read aws-auth, or several entries match
+      mapped by     unknown: you may not read aws-auth or the access entries, or several entries match
       mode          CONFIG_MAP
       may plan      no: denied to get configmaps named aws-auth in kube-system, and 6 more
       may apply     no: denied to create leases.coordination.k8s.io in kube-system, and 16 more

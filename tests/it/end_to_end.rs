@@ -230,7 +230,7 @@ fn whoami_shows_the_caller_and_no_identity_for_a_snapshot() {
       groups        g, system:authenticated
       canonicalArn  arn:aws:iam::111122223333:role/viewer
       arn           arn:aws:sts::111122223333:assumed-role/viewer/session
-      mapped by     unknown: you may not read aws-auth, or several entries match
+      mapped by     unknown: you may not read aws-auth or the access entries, or several entries match
       may plan      no: denied to get configmaps named aws-auth in kube-system, and 6 more
       may apply     no: denied to create leases.coordination.k8s.io in kube-system, and 16 more
     ");

@@ -3,6 +3,7 @@
 //!
 //! The access policies and tags of other clients stay as they are, and so do the entries that EKS makes itself.
 
+mod entry_diff;
 mod planned_entry;
 mod shadowed_entries;
 
@@ -23,6 +24,7 @@ use crate::state::access_entry::{AccessEntry, AccessEntryType, access_entry_key}
 use crate::state::access_entry_marks::{MAX_NAMES, OwnedContent, aws_tag, is_made_by_eks};
 use crate::state::access_entry_rules::{MAX_ENTRIES, check_changed_entry, check_new_entry};
 use crate::state::owner::{self, DIGEST_ANNOTATION, Owner};
+pub(super) use entry_diff::{access_entry_diff, removed_access_entry_diff};
 use planned_entry::PlannedEntry;
 pub(super) use shadowed_entries::unread_aws_auth_warning;
 use shadowed_entries::{AwsAuthOwners, shadowed_warning};
@@ -303,7 +305,7 @@ fn plan_removal(
         push_write(builder, (key, Some(live)), Some(released.released_json()), end.map(|end| end.span), "release");
         return;
     }
-    let fields: Vec<FieldDiff> = PlannedEntry::removed_fields(live);
+    let fields: Vec<FieldDiff> = removed_access_entry_diff(live);
     let mut change = object_change(builder, Action::Delete, key, end.map(|end| end.span), fields);
     change.note = note;
     builder.changes.push(change);

@@ -85,14 +85,6 @@ impl<'a> PlannedEntry<'a> {
         [ACCESS_POLICIES_TAG, TAGS_TAG].into_iter().filter_map(diff).collect()
     }
 
-    /// Returns what the deletion of an entry removes.
-    pub(super) fn removed_fields(live: &AccessEntry) -> Vec<FieldDiff> {
-        let username = diff_scalar(&["username"], non_empty(&live.username), None);
-        let groups = diff_set(&["groups"], &live.groups, &[]);
-        let policies = live.policies().filter_map(|(arn, scope)| scope_diff(arn, Some(scope), None));
-        username.into_iter().chain(groups).chain(policies).collect()
-    }
-
     /// Returns the names of the access policies of other clients, which the plan keeps.
     pub(super) fn foreign_policies(&self) -> Vec<&'a str> {
         let is_foreign =
@@ -170,7 +162,7 @@ fn no_content() -> OwnedContent {
 }
 
 /// Returns the difference of the namespaces of an access policy.
-fn scope_diff(arn: &str, from: Option<&AccessScope>, to: Option<&AccessScope>) -> Option<FieldDiff> {
+pub(super) fn scope_diff(arn: &str, from: Option<&AccessScope>, to: Option<&AccessScope>) -> Option<FieldDiff> {
     let names = |scope: Option<&AccessScope>| match scope {
         None => Vec::new(),
         Some(scope @ AccessScope::Cluster) => vec![scope.to_string()],

@@ -4,6 +4,7 @@
 //! that an object still has as the apply wrote it is set back. What was changed since is left alone and reported. The result
 //! is a plan like any other: its writes are ordered, and the guards and invariants of the policy are evaluated on it.
 
+mod access_entries;
 mod aws_auth;
 mod entries;
 mod rbac;
@@ -24,6 +25,7 @@ use super::{Action, Change, ChangeOrigin, ChangeTarget, FieldDiff, GuardLimits, 
 use crate::diagnostic::Diagnostic;
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::State;
+use crate::state::access_entry::AccessEntry;
 use crate::state::config_map::AwsAuth;
 use crate::state::object::{ObjectError, RawBinding, RawRole, Role, deserialize_object};
 use crate::state::write::{Precondition, WriteRequest, apply_merge_patch};
@@ -127,11 +129,15 @@ pub(crate) fn plan_restore(applied: &AppliedWrites, live: &State) -> Result<Plan
             ObjectKind::ConfigMap => {
                 planner.undo_aws_auth(&versions.try_map(AwsAuth::from_json).map_err(invalid)?)?;
             }
+            ObjectKind::AccessEntry => {
+                planner
+                    .undo_access_entry(key, &versions.try_map(AccessEntry::from_json).map_err(invalid)?)
+                    .map_err(invalid)?;
+            }
             // No plan writes these.
-            ObjectKind::Namespace
-            | ObjectKind::AccessEntry
-            | ObjectKind::AccessPolicy
-            | ObjectKind::AccessPolicyAssociation => return Err(vec![incomplete_backup(key)]),
+            ObjectKind::Namespace | ObjectKind::AccessPolicy | ObjectKind::AccessPolicyAssociation => {
+                return Err(vec![incomplete_backup(key)]);
+            }
         }
     }
     planner.empty_rules_that_no_selector_finds().map_err(|error| vec![super::invalid_object_error(error).into()])?;

@@ -1,14 +1,25 @@
-//! A random state to write to an API server: RBAC objects and the texts of aws-auth, in one JSON value that can shrink.
+//! A random state to write to an API server: RBAC objects, the texts of aws-auth and access entries, in one JSON value that
+//! can shrink.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::random_entries::{known_to_match, parse_entry, random_entries, random_mode};
 use crate::state::State;
+use crate::state::access_entry::AccessEntriesStatus;
+use crate::state::auth_mode::{ClusterAuthMode, ObservedAuthMode};
 use crate::state::aws_auth::tests::corpus::{SCALARS, TestRng, mutate, random_section};
 use crate::state::config_map::AwsAuth;
 use crate::state::validate::parse_object_key;
 
 pub(crate) const NAMESPACES: [&str; 2] = ["real-a", "real-b"];
+/// A namespace without objects of RBAC. Access policies can apply in it.
+pub(crate) const EMPTY_NAMESPACE: &str = "real-c";
 pub(crate) const AWS_AUTH: &str = "awsAuth";
+/// In the form in which the double of AWS takes them.
+pub(crate) const ACCESS_ENTRIES: &str = "accessEntries";
+pub(crate) const AUTH_MODE: &str = "authenticationMode";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Each list has two parts: common values, here the ARNs that have a caller, and unusual ones.
@@ -156,7 +167,9 @@ impl RandomCase {
         for number in 0..8 + rng.next_below(6) {
             objects.push(binding(&mut rng, &format!("b{number}")));
         }
-        Self(json!({ "objects": objects, (AWS_AUTH): aws_auth(&mut rng) }))
+        let auth = aws_auth(&mut rng);
+        let (mode, entries) = (random_mode(&mut rng), random_entries(&mut rng));
+        Self(json!({ "objects": objects, (AWS_AUTH): auth, (AUTH_MODE): mode, (ACCESS_ENTRIES): entries }))
     }
 
     pub(crate) fn from_value(value: Value) -> Self {
@@ -169,6 +182,14 @@ impl RandomCase {
 
     pub(crate) fn objects(&self) -> &[Value] {
         self.0["objects"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn auth_mode(&self) -> ClusterAuthMode {
+        self.0[AUTH_MODE].as_str().and_then(ClusterAuthMode::parse).unwrap_or(ClusterAuthMode::ConfigMap)
+    }
+
+    pub(crate) fn access_entries(&self) -> &[Value] {
+        self.0[ACCESS_ENTRIES].as_array().map_or(&[], Vec::as_slice)
     }
 
     /// Returns the data of the ConfigMap. The case stores the texts as lists of lines, so that single lines can be
@@ -192,7 +213,11 @@ impl RandomCase {
             matches!(parse_object_key(object), Ok(Some(_)))
                 && (!object["kind"].as_str().is_some_and(is_role) || has_valid_rules(object))
         };
-        self.0["objects"].is_array() && self.objects().iter().all(is_valid_object) && self.to_state().is_ok()
+        let are_valid_entries = known_to_match(self.access_entries()).len() == self.access_entries().len();
+        are_valid_entries
+            && self.0["objects"].is_array()
+            && self.objects().iter().all(is_valid_object)
+            && self.to_state().is_ok()
     }
 
     /// Returns the state as written, before a controller changes it.
@@ -207,7 +232,26 @@ impl RandomCase {
         }
         let map = json!({ "metadata": {}, "data": self.data() });
         state.aws_auth = Some(AwsAuth::from_json(&map).map_err(|error| error.to_string())?);
+        self.add_eks_state(&mut state)?;
         Ok(state)
+    }
+
+    /// Adds what the API server does not know: the authentication mode and the access entries, as the program reads them
+    /// from EKS, and the namespaces.
+    ///
+    /// # Errors
+    /// If an entry is not valid.
+    pub(crate) fn add_eks_state(&self, state: &mut State) -> Result<(), String> {
+        let mode = self.auth_mode();
+        let entries = self.access_entries().iter().map(parse_entry).collect::<Result<Vec<_>, _>>()?;
+        if mode.has_access_entries() {
+            state.access_entries.status = AccessEntriesStatus::Known;
+            entries.into_iter().for_each(|entry| state.insert_access_entry(entry));
+        }
+        state.auth_mode = ObservedAuthMode::Known(mode);
+        let namespaces = NAMESPACES.into_iter().chain([EMPTY_NAMESPACE]);
+        state.namespaces.extend(namespaces.map(|name| (name.to_owned(), BTreeMap::new())));
+        Ok(())
     }
 }
 

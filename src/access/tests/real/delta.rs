@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::PROPAGATION_TIMEOUT;
-use super::case::{AWS_AUTH, RandomCase};
-use super::near_questions::near_questions;
+use super::case::{ACCESS_ENTRIES, AUTH_MODE, AWS_AUTH, RandomCase};
+use super::near_questions::{entry_questions, near_questions};
 use super::question::{RandomQuestion, random_questions};
+use super::random_entries::{known_to_match, principal_name};
 use super::server::RealServer;
 use crate::access::diff::{diff_access, diff_subject};
 use crate::access::effective_permissions::grants_request;
@@ -46,7 +47,15 @@ fn changed_case(case: &RandomCase, seed: u64) -> RandomCase {
         other.objects().iter().filter(|object| objects.iter().all(|kept| id(kept) != id(object))).cloned().collect();
     objects.extend(added);
     let source = if rng.one_in(3) { case } else { &other };
-    RandomCase::from_value(json!({ "objects": objects, (AWS_AUTH): source.value()[AWS_AUTH] }))
+    let kept = case.access_entries().iter().filter(|_| rng.one_in(2));
+    let mut entries: Vec<Value> = kept.cloned().collect();
+    let is_new = |added: &&Value| entries.iter().all(|kept| principal_name(kept) != principal_name(added));
+    let added: Vec<Value> = other.access_entries().iter().filter(is_new).cloned().collect();
+    entries.extend(added);
+    let mode = if rng.one_in(2) { case } else { &other }.auth_mode();
+    RandomCase::from_value(json!({
+        "objects": objects, (AWS_AUTH): source.value()[AWS_AUTH], (AUTH_MODE): mode.as_str(), (ACCESS_ENTRIES): known_to_match(&entries),
+    }))
 }
 
 /// Asks the API server. `None` if the authenticator chooses between several entries at random.
@@ -62,7 +71,7 @@ fn allowed_by_server(server: &RealServer, state: &State, question: &RandomQuesti
 
 /// Returns what the difference says about a question.
 fn stated_transition(before: &State, after: &State, question: &RandomQuestion, was_allowed: bool) -> Transition {
-    let [before, after] = [before, after].map(|state| AccessView::new(state, Aggregation::AsStored));
+    let (before, after) = AccessView::pair(before, after, Aggregation::AsStored);
     let query = SubjectQuery::parse(&question.subject).unwrap();
     let diff = diff_subject(&before, &after, &query);
     let gained = grants_request(&diff.permissions.gained, &question.request);
@@ -90,8 +99,9 @@ fn is_possible(request: &Request, known: &KnownResources) -> bool {
     let is_known_verb =
         OBJECT_VERBS.iter().chain(&["bind", "escalate", "impersonate"]).any(|verb| *verb == object.verb);
     let is_known = request_scope(known, &object.group, &object.resource, &object.verb) != RequestScope::Unknown;
-    // No request has the subresource `*`.
+    // No request has the subresource or the namespace `*`.
     object.subresource != "*"
+        && object.namespace != "*"
         && (!known.can_be_cluster_scoped(&object.resource)
             || is_known && is_known_verb && !(object.resource == "namespaces" && object.is_named_create()))
 }
@@ -104,6 +114,8 @@ fn compare_pair(server: &RealServer, seed: u64, tally: &mut DeltaTally) {
     let mut questions = random_questions(&mut rng, QUESTIONS_PER_PAIR);
     questions.extend(near_questions(&case, &mut rng, QUESTIONS_PER_PAIR));
     questions.extend(near_questions(&changed, &mut rng, QUESTIONS_PER_PAIR));
+    questions.extend(entry_questions(&case, &mut rng, QUESTIONS_PER_PAIR / 2));
+    questions.extend(entry_questions(&changed, &mut rng, QUESTIONS_PER_PAIR / 2));
     // The difference is about requests that exist.
     let known = KnownResources::default();
     for question in &mut questions {

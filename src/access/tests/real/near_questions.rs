@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::case::{NAMESPACES, RandomCase};
 use super::question::{RandomQuestion, TestCredential};
+use super::random_entries::{random_caller, random_policy_rule};
 use crate::access::Request;
 use crate::state::aws_auth::tests::corpus::TestRng;
 
@@ -31,6 +32,25 @@ fn near_question(case: &RandomCase, rng: &mut TestRng) -> Option<RandomQuestion>
     let namespace = binding["metadata"]["namespace"].as_str().unwrap_or_default();
     let request = if rule["nonResourceURLs"].is_array() { url(rng, rule) } else { object(rng, rule, namespace) };
     Some(RandomQuestion { subject, credential, request, http_request: None })
+}
+
+/// At most `count` questions about the access entries of a state, of which some can be sent as requests. Fewer if it has few
+/// access policies.
+pub(super) fn entry_questions(case: &RandomCase, rng: &mut TestRng, count: usize) -> Vec<RandomQuestion> {
+    (0..count).filter_map(|_| entry_question(case, rng)).collect()
+}
+
+fn entry_question(case: &RandomCase, rng: &mut TestRng) -> Option<RandomQuestion> {
+    let has_policies = |entry: &&Value| entry["policies"].as_array().is_some_and(|policies| !policies.is_empty());
+    let entry = pick_value(rng, &case.access_entries().iter().filter(has_policies).collect::<Vec<_>>())?;
+    let subject = random_caller(rng, entry)?;
+    if rng.one_in(3) {
+        let random = RandomQuestion::random(rng);
+        return Some(RandomQuestion { credential: TestCredential::Arn(subject.clone()), subject, ..random });
+    }
+    let (rule, namespace) = random_policy_rule(rng, entry)?;
+    let request = if rule["nonResourceURLs"].is_array() { url(rng, &rule) } else { object(rng, &rule, namespace) };
+    Some(RandomQuestion { credential: TestCredential::Arn(subject.clone()), subject, request, http_request: None })
 }
 
 fn pick_value<'v>(rng: &mut TestRng, values: &[&'v Value]) -> Option<&'v Value> {

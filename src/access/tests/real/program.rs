@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::case::NAMESPACES;
@@ -14,6 +14,9 @@ use super::question::RandomQuestion;
 use super::server::RealServer;
 use crate::access::{AccessDecision, Request, RequestScope, request_scope};
 use crate::api_resources::KnownResources;
+use crate::state::State;
+use crate::state::auth_mode::ObservedAuthMode;
+use crate::yaml::to_yaml;
 use crate::{Env, Exit, Stdio, Terminals, run};
 
 pub(super) const SNAPSHOT: &str = "state.yaml";
@@ -65,10 +68,23 @@ impl CliProgram {
         (exit, out.text(), err.text())
     }
 
-    /// Writes the snapshot that [`Self::can`] uses.
-    pub(super) fn snapshot(&self) {
+    /// Writes the snapshot that [`Self::can`] uses. The program connects without AWS, so what EKS says about the state is
+    /// added.
+    pub(super) fn snapshot(&self, state: &State) {
         let (exit, out, err) = self.run(&["snapshot", "--out", SNAPSHOT]);
         assert_eq!(exit, Exit::Success, "{out}{err}");
+        let ObservedAuthMode::Known(mode) = &state.auth_mode else {
+            panic!("a state has no authentication mode");
+        };
+        let cluster = json!({
+            "apiVersion": "rolecall/v1", "kind": "EksCluster", "authentication-mode": mode.as_str(), "node-roles": [],
+            "arn": "arn:aws:eks:eu-west-1:111122223333:cluster/test", "version": "1.36",
+        });
+        let entries = state.access_entries.iter().map(|(_, entry)| entry.to_json());
+        let documents = [cluster].into_iter().chain(entries).map(|document| format!("---\n{}", to_yaml(&document)));
+        let path = self.folder.path().join(SNAPSHOT);
+        let text = std::fs::read_to_string(&path).unwrap() + &documents.collect::<String>();
+        std::fs::write(path, text).unwrap();
     }
 
     /// Returns whether the subject is allowed, and whether it can authenticate.

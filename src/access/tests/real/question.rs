@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::case::NAMESPACES;
+use super::case::{EMPTY_NAMESPACE, NAMESPACES};
 use crate::access::Request;
 use crate::api_resources::KnownResources;
 use crate::state::aws_auth::tests::corpus::TestRng;
@@ -183,7 +183,7 @@ fn review_only(rng: &mut TestRng) -> Request {
         "users",
     ]);
     let request = Request::object(verb, rng.pick(&["", "apps", "*", "rbac.authorization.k8s.io"]), resource);
-    request.with_name(rng.pick(&["", "a", "*"])).in_namespace(rng.pick(&["", "real-a", "real-b", "real-c", "*"]))
+    request.with_name(rng.pick(&["", "a", "*"])).in_namespace(rng.pick(&["", "real-a", "real-b", EMPTY_NAMESPACE, "*"]))
 }
 
 /// API group, path, resource, whether it is namespaced, and the verbs that a client can use.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::case::RandomCase;
-use super::server::RealServer;
+use super::server::{RealServer, ServerIdentity};
 use crate::access::{AllowReason, Request};
 use crate::names::{ObjectKey, ObjectKind};
 use crate::state::object::{Binding, Role, binding_to_json, role_to_json};
@@ -49,9 +49,9 @@ fn reason_of_an_allowed_review_is_parsed() {
     server.write_case(&RandomCase::from_value(json!({ "objects": objects }))).unwrap();
     for (binding, role, subject) in cases {
         let identity = match &subject {
-            Subject::Group(name) => ("test-user".to_owned(), vec![name.clone()]),
-            Subject::User(name) => (name.clone(), Vec::new()),
-            Subject::ServiceAccount { .. } => ("system:serviceaccount:real-a:s".to_owned(), Vec::new()),
+            Subject::Group(name) => ServerIdentity::named("test-user", &[name]),
+            Subject::User(name) => ServerIdentity::named(name, &[]),
+            Subject::ServiceAccount { .. } => ServerIdentity::named("system:serviceaccount:real-a:s", &[]),
             Subject::AccessEntry(_) => panic!("a binding cannot name an access entry"),
         };
         let request = Request::object("get", "", "pods").in_namespace("real-a");
@@ -66,7 +66,6 @@ fn reason_of_an_allowed_review_is_parsed() {
         let role = role.clone();
         assert_eq!(AllowReason::parse(&reason), Some(AllowReason { binding, role, subject }), "{reason}");
     }
-    let status =
-        server.review_status(&("admin".to_owned(), vec!["system:masters".to_owned()]), &Request::url("get", "/x"));
+    let status = server.review_status(&ServerIdentity::named("admin", &["system:masters"]), &Request::url("get", "/x"));
     assert!(status["allowed"] == true && AllowReason::parse(status["reason"].as_str().unwrap_or_default()).is_none());
 }

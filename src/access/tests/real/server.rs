@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::case::{NAMESPACES, RandomCase};
+use super::case::{EMPTY_NAMESPACE, NAMESPACES, RandomCase};
 use super::question::{HttpRequest, RandomQuestion, TestCredential, review_attributes};
 use crate::access::aggregation::{RoleOverlay, aggregate_rules};
 use crate::access::{Aggregation, Request};
@@ -22,10 +22,33 @@ const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 const AWS_AUTH: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 const OWN_SELECTOR: &str = "labelSelector=kubernetes.io%2Fbootstrapping%21%3Drbac-defaults";
 const BOOTSTRAP_SELECTOR: &str = "labelSelector=kubernetes.io%2Fbootstrapping%3Drbac-defaults";
-const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(10);
+const CONTROLLER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A username and groups.
-pub(super) type ServerIdentity = (String, Vec<String>);
+/// What the API server knows about the sender of a request.
+#[derive(Debug, Clone)]
+pub(super) struct ServerIdentity {
+    pub(super) user: String,
+    pub(super) groups: Vec<String>,
+    /// The extra fields that the authenticator adds. EKS finds the access policies of a principal by them.
+    pub(super) extra: Value,
+}
+
+impl ServerIdentity {
+    pub(super) fn named(user: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Self { user: user.to_owned(), groups, extra: json!({}) }
+    }
+
+    /// Adds the group that the API server adds.
+    fn authenticated(mut self) -> Self {
+        let authentication_groups = ["system:authenticated", "system:unauthenticated"];
+        let has_group = self.groups.iter().any(|group| authentication_groups.contains(&group.as_str()));
+        if self.user != "system:anonymous" && !has_group {
+            self.groups.push(authentication_groups[0].to_owned());
+        }
+        self
+    }
+}
 
 /// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +67,14 @@ pub(super) struct RealServer {
     /// The tokens of IAM identities for the current state. A new state needs new ones, because the API server caches
     /// the result of authentication by token.
     tokens: RefCell<BTreeMap<String, String>>,
+    /// The state that was written last.
+    case: RefCell<RandomCase>,
 }
 
 impl RealServer {
     pub(super) fn start() -> Self {
         let cluster = TestCluster::start();
+        cluster.create_namespace(EMPTY_NAMESPACE, &[]);
         let mut accounts = BTreeMap::new();
         for namespace in NAMESPACES {
             cluster.create_namespace(namespace, &[]);
@@ -59,7 +85,9 @@ impl RealServer {
             assert_eq!(status, 201, "{answer}");
             accounts.insert(namespace.to_owned(), answer["status"]["token"].as_str().unwrap().to_owned());
         }
-        let mut server = Self { cluster, bootstrap_state: State::default(), accounts, tokens: RefCell::default() };
+        let case = RefCell::new(RandomCase::from_value(json!({})));
+        let mut server =
+            Self { cluster, bootstrap_state: State::default(), accounts, tokens: RefCell::default(), case };
         let deadline = Instant::now() + CONTROLLER_TIMEOUT;
         while server.cluster.admin("GET", &format!("{RBAC}/clusterroles/view"), None).1["rules"].is_null() {
             assert!(Instant::now() < deadline, "the role `view` is still empty");
@@ -103,6 +131,10 @@ impl RealServer {
             if status == 201 { Ok(()) } else { Err(format!("{path}: {answer}")) }
         })?;
         cluster.set_aws_auth(&case.data());
+        cluster.reset_aws();
+        cluster.set_access_entries(&json!(case.access_entries()));
+        cluster.set_authentication_mode(case.auth_mode().as_str());
+        *self.case.borrow_mut() = case.clone();
         Ok(())
     }
 
@@ -141,6 +173,7 @@ impl RealServer {
         let (status, map) = self.cluster.admin("GET", AWS_AUTH, None);
         assert_eq!(status, 200, "{map}");
         state.aws_auth = Some(AwsAuth::from_json(&map).unwrap());
+        self.case.borrow().add_eks_state(&mut state).unwrap();
         state
     }
 
@@ -157,32 +190,24 @@ impl RealServer {
 
     /// Returns the identity of the credential. `None` if it cannot authenticate.
     pub(super) fn authenticate(&self, credential: &TestCredential) -> Option<ServerIdentity> {
-        let with_authenticated_group = |(user, mut groups): ServerIdentity| {
-            let authentication_groups = ["system:authenticated", "system:unauthenticated"];
-            if user != "system:anonymous" && !groups.iter().any(|group| authentication_groups.contains(&group.as_str()))
-            {
-                groups.push(authentication_groups[0].to_owned());
-            }
-            (user, groups)
-        };
-        match credential {
+        let identity = match credential {
             TestCredential::Arn(arn) => {
                 let answer = self.cluster.map(arn).ok()?;
                 let groups = answer["groups"].as_array().unwrap().iter();
                 let groups = groups.map(|group| group.as_str().unwrap().to_owned()).collect();
-                Some(with_authenticated_group((answer["username"].as_str().unwrap().to_owned(), groups)))
+                let user = answer["username"].as_str().unwrap().to_owned();
+                ServerIdentity { user, groups, extra: answer["extra"].clone() }
             }
-            TestCredential::ServiceAccount(namespace) => {
-                let groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
-                Some(with_authenticated_group((format!("system:serviceaccount:{namespace}:s"), groups)))
-            }
-            TestCredential::Anonymous => {
-                Some(("system:anonymous".to_owned(), vec!["system:unauthenticated".to_owned()]))
-            }
+            TestCredential::ServiceAccount(namespace) => ServerIdentity::named(
+                &format!("system:serviceaccount:{namespace}:s"),
+                &["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")],
+            ),
+            TestCredential::Anonymous => ServerIdentity::named("system:anonymous", &["system:unauthenticated"]),
             TestCredential::Impersonated { user, groups } => {
-                Some(with_authenticated_group((user.clone(), groups.clone())))
+                ServerIdentity { user: user.clone(), groups: groups.clone(), extra: json!({}) }
             }
-        }
+        };
+        Some(identity.authenticated())
     }
 
     /// Returns the token of the service account `s` in the namespace.
@@ -196,10 +221,11 @@ impl RealServer {
     }
 
     /// Returns the status of the SubjectAccessReview, which has a reason.
-    pub(super) fn review_status(&self, (user, groups): &ServerIdentity, request: &Request) -> Value {
+    pub(super) fn review_status(&self, identity: &ServerIdentity, request: &Request) -> Value {
         let mut spec = review_attributes(request);
-        spec["user"] = json!(user);
-        spec["groups"] = json!(groups);
+        spec["user"] = json!(identity.user);
+        spec["groups"] = json!(identity.groups);
+        spec["extra"] = identity.extra.clone();
         let (status, mut answer) = self.cluster.admin("POST", REVIEWS, Some(&json!({ "spec": spec })));
         assert_eq!(status, 201, "{answer}");
         answer["status"].take()
