@@ -31,6 +31,7 @@ mod plan_changes_html;
 mod plan_checks_html;
 pub(crate) mod plan_facts;
 pub(crate) mod plan_html;
+mod plan_legend;
 pub(crate) mod plan_markdown;
 pub(crate) mod plan_summary;
 pub(crate) mod plan_text;
