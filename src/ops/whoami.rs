@@ -153,7 +153,8 @@ async fn entry_of(connected: &ConnectedCluster, user: &UserInfo, iam: Option<&St
     };
     let aws_auth = ObjectKey::aws_auth();
     let (stores, object) =
-        futures::future::join(connected.cluster.read_access_entries(), connected.cluster.read(&aws_auth)).await;
+        futures::future::join(Box::pin(connected.cluster.read_access_entries()), connected.cluster.read(&aws_auth))
+            .await;
     let Ok(mut stores) = stores else {
         return EntryOrigin::Unknown;
     };
