@@ -13,7 +13,7 @@ use super::guards::parse_allow_flags;
 use super::migrate_args::{MigrateArgs, MigrationFormat};
 use super::plan_output::{plan_text_options, target_words};
 use super::policy_files::{find_policy, print_policy_warnings, read_policy};
-use super::refusals::{print_diagnostics, print_refusals};
+use super::refusals::{print_access_windows, print_diagnostics, print_refusals};
 use super::target::{ensure_snapshots_writable, resolve_targets};
 use super::{print_json, write_output};
 use crate::diagnostic::{Diagnostic, InternalError, SourceMap};
@@ -90,7 +90,8 @@ pub(crate) async fn run(args: &MigrateArgs, env: &mut Env) -> Result<Exit, Comma
         policy_folder: policy.loaded.as_ref().map(|loaded| loaded.base_dir.clone()),
         earlier_writes: Cell::new(0),
     };
-    let run = MigrationRun { target: &target, settings: &settings, options, args, sources };
+    let allow_after: Vec<AllowFlag> = allow.iter().filter(|flag| **flag != AllowFlag::AuthMode).cloned().collect();
+    let run = MigrationRun { target: &target, settings: &settings, options, allow_after: &allow_after, args, sources };
     Box::pin(run.apply(migration, env)).await
 }
 
@@ -99,6 +100,8 @@ struct MigrationRun<'a> {
     target: &'a TargetCluster,
     settings: &'a MigrateSettings<'a>,
     options: ApplyOptions<'a>,
+    /// The flags for what is written after the change of the mode.
+    allow_after: &'a [AllowFlag],
     args: &'a MigrateArgs,
     sources: &'a SourceMap,
 }
@@ -167,6 +170,7 @@ impl MigrationRun<'_> {
             env.note("note: nothing is left to write: EKS has made all access entries at the change of the mode\n");
             return Ok(Exit::Success);
         }
+        self.options.allow_flags = self.allow_after;
         let is_rest = rest.cluster_plan.plan.is_remainder_of(&approved.cluster_plan.plan);
         if is_rest {
             self.options.approval.is_given = true;
@@ -193,11 +197,10 @@ impl MigrationRun<'_> {
     /// Returns whether the plan with its change of the mode is allowed and approved.
     fn confirm_mode_change(&self, migration: &ClusterMigration, env: &mut Env) -> Result<bool, CommandError> {
         let cluster_plan = &migration.cluster_plan;
-        if cluster_plan.is_refused() || has_windows(migration) && !self.args.flags.allow_window {
-            print_refusals(std::slice::from_ref(cluster_plan), self.options.allow_flags, self.sources, env);
-            if has_windows(migration) && !self.args.flags.allow_window {
-                super::refusals::print_access_windows(std::slice::from_ref(cluster_plan), self.sources, env);
-            }
+        let cluster_plans = std::slice::from_ref(cluster_plan);
+        let is_refused = print_refusals(cluster_plans, self.options.allow_flags, self.sources, env);
+        let has_windows = !self.args.flags.allow_window && print_access_windows(cluster_plans, self.sources, env);
+        if is_refused || has_windows {
             return Ok(false);
         }
         self.options.approval.confirm(&[cluster_plan], env)

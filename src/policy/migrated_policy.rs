@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use toml_edit::{Array, DocumentMut, InlineTable, Item, TableLike, Value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, RawString, TableLike, Value};
 
 use super::check::arn_defaults;
 use super::clusters::applies_to_cluster;
@@ -64,8 +64,8 @@ pub(crate) fn migrated_policy(
         }
         for name in &admins {
             if let Some(table) = table_at(document, "principals", name) {
-                remove_from_list(table, "groups", |group| group == MASTERS);
-                add_access_policy(table, admin_policy);
+                let comment = remove_from_list(table, "groups", |group| group == MASTERS);
+                add_access_policy(table, admin_policy, comment);
             }
         }
         if let Some(table) = table_at(document, "groups", MASTERS) {
@@ -97,26 +97,28 @@ fn set_text(table: &mut dyn TableLike, key: &str, text: &str) {
     }
 }
 
-/// Removes texts from a list, and an empty list from its table.
-fn remove_from_list(table: &mut dyn TableLike, key: &str, is_removed: impl Fn(&str) -> bool) {
-    let Some(list) = table.get_mut(key).and_then(Item::as_array_mut) else {
-        return;
-    };
+/// Removes texts from a list, and an empty list from its table. Returns the comment behind a list that is removed.
+fn remove_from_list(table: &mut dyn TableLike, key: &str, is_removed: impl Fn(&str) -> bool) -> Option<RawString> {
+    let list = table.get_mut(key).and_then(Item::as_array_mut)?;
     let removes_first = list.get(0).and_then(Value::as_str).is_some_and(&is_removed);
     list.retain(|item| !item.as_str().is_some_and(&is_removed));
     if list.is_empty() {
+        let comment = list.decor().suffix().cloned();
         table.remove(key);
-    } else if removes_first
+        return comment;
+    }
+    if removes_first
         && let Some(first) = list.get_mut(0)
         && first.decor().prefix().and_then(|prefix| prefix.as_str()) == Some(" ")
     {
         // The space after the comma of an element that is gone.
         first.decor_mut().set_prefix("");
     }
+    None
 }
 
 /// Adds an access policy for the whole cluster to a principal.
-fn add_access_policy(table: &mut dyn TableLike, policy: &str) {
+fn add_access_policy(table: &mut dyn TableLike, policy: &str, comment: Option<RawString>) {
     let mut item = InlineTable::new();
     item.insert("policy", Value::from(policy));
     match table.get_mut(ACCESS_POLICIES).and_then(Item::as_array_mut) {
@@ -131,6 +133,9 @@ fn add_access_policy(table: &mut dyn TableLike, policy: &str) {
         None => {
             let mut list = Array::new();
             list.push(item);
+            if let Some(comment) = comment {
+                list.decor_mut().set_suffix(comment);
+            }
             table.insert(ACCESS_POLICIES, toml_edit::value(list));
         }
     }
