@@ -190,6 +190,6 @@ impl ObjectKey {
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.as_str(), self.path())
+        write!(f, "{} {}", self.kind.label(), self.path())
     }
 }

@@ -87,9 +87,7 @@ fn login_rows(explanation: &ExplanationJson) -> Vec<Row> {
         ));
     }
     for IdentityJson { username, groups, entry } in &explanation.logins {
-        rows.extend(
-            entry.as_ref().map(|entry| Row::new("aws-auth entry", entry.text(), Some(entry.managed_by_text()))),
-        );
+        rows.extend(entry.as_ref().map(|entry| Row::new(entry.store(), entry.text(), Some(entry.managed_by_text()))));
         rows.extend(username.as_ref().map(|username| Row::new("username", username, None)));
         if !groups.is_empty() {
             rows.push(Row::new("groups", groups.join(", "), None));

@@ -15,6 +15,7 @@ use crate::access::{
 use crate::api_resources::KnownResources;
 use crate::report::WhoCanQuestion;
 use crate::state::aws_auth::Section;
+use crate::state::rbac::Subject;
 
 /// The number of namespaces of one limit that are listed.
 const MAX_NAMESPACES: usize = 5;
@@ -246,7 +247,8 @@ pub(crate) fn render_who_can(
         out.line(&format!("No binding allows anyone to {request}."));
         return out;
     }
-    out.line("Granted by RBAC bindings:");
+    let has_policies = subjects.iter().any(|grants| matches!(grants.subject, Subject::AccessEntry(_)));
+    out.line(if has_policies { "Granted by RBAC bindings and access policies:" } else { "Granted by RBAC bindings:" });
     for grants in subjects {
         out.append(&render_subject_grants(grants, question, explain, renderer));
     }

@@ -56,13 +56,18 @@ impl QueryRenderer<'_> {
         labeled_line(label, &format!("{text}{gap}{}", self.style.paint(StyleClass::Location, &managed_by)))
     }
 
-    /// Returns the aws-auth entry, username and groups of an authenticated subject.
+    /// Returns the entry, username and groups of an authenticated subject.
     pub(crate) fn identity(&self, identity: &Identity) -> TerminalText {
         let mut out = TerminalText::default();
         if let Some(entry) = identity.entry() {
             let managed_by =
                 managed_by_text(&self.policy_index.entry_managed_by(self.state, &self.state.entry_marks(), entry));
-            out.append(&self.located_line("aws-auth entry", &entry.to_string(), &managed_by));
+            let (label, text) = if entry.is_in_aws_auth() {
+                ("aws-auth entry", entry.to_string())
+            } else {
+                ("access entry", entry.principal.clone())
+            };
+            out.append(&self.located_line(label, &text, &managed_by));
         }
         if let Some(name) = &identity.username {
             out.append(&labeled_line("username", &escape_control(name.as_str())));

@@ -23,10 +23,15 @@ pub(crate) struct EntryJson {
 }
 
 impl EntryJson {
-    /// `arn:…:role/viewer, mapRoles line 6` or `arn:…:role/viewer, access entry`.
+    /// `aws-auth entry` or `access entry`.
+    pub(crate) fn store(&self) -> &'static str {
+        if self.section.is_some() { "aws-auth entry" } else { "access entry" }
+    }
+
+    /// `arn:…:role/viewer, mapRoles line 6` or `arn:…:role/viewer`.
     pub(crate) fn text(&self) -> String {
         let Some(section) = self.section else {
-            return format!("{}, access entry", self.principal);
+            return self.principal.clone();
         };
         let line = self.line.map(|line| format!(" line {line}")).unwrap_or_default();
         format!("{}, {}{line}", self.principal, Section::from(section).key())

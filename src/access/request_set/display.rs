@@ -9,6 +9,7 @@ use super::request_set_except::RequestSetExcept;
 use super::resource_set::ResourceSet;
 use super::string_set::StringSet;
 use super::url_set::UrlSet;
+use crate::state::access_policies::UNPUBLISHED_GROUP;
 
 impl fmt::Display for RequestSetExcept<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,6 +36,11 @@ impl fmt::Display for ObjectRequestSet<'_> {
         if verbs.is_all() && resources.is_all() && groups.is_all() && names.is_all() {
             write!(f, "everything")?;
         } else {
+            if let (Some(policies), ([UNPUBLISHED_GROUP], false)) = (resources.plain_names(), groups.listed()) {
+                let policies = policies.join(", ");
+                write!(f, "what {policies} allows (AWS does not publish its rules)")?;
+                return f.write_str(&format_namespaces(namespaces));
+            }
             let resources = format_resources(resources, groups);
             write!(f, "{}{}", join_verbs(verbs, &resources), format_names(names))?;
         }

@@ -64,6 +64,17 @@ impl<'s> ResourceSet<'s> {
         Self::new(vec![(subresource, resources)], StringSet::none())
     }
 
+    /// Returns the names of the resources, if the set lists them and has no subresources.
+    pub(super) fn plain_names(&self) -> Option<&[&'s str]> {
+        match (self.by_subresource.as_slice(), self.others.listed()) {
+            ([("", names)], ([], false)) => {
+                let (listed, all_but) = names.listed();
+                (!all_but).then_some(listed)
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the resources for each listed subresource, and the resources for all other subresources.
     pub(crate) fn parts(&self) -> (&[(&'s str, StringSet<'s>)], &StringSet<'s>) {
         (&self.by_subresource, &self.others)
