@@ -94,6 +94,7 @@ pub(crate) use who_can::{GrantLimit, NamespaceFilter, WhoCanResult};
 pub(crate) use self::{
     aggregation::find_aggregation_cycles, diff::diff_subject, effective_permissions::grants_request,
     iam_identity::SessionName, identity::IdentitySource, session_attributes::SessionAttributes,
+    unknown_access::UnknownAccess,
 };
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tests of the access engine as a whole: against an oracle on random states, against a real API server, and for the
 //! known pitfalls of aws-auth and RBAC.
 
+mod access_entries;
 mod aggregated;
 mod can_answer;
 mod data;
