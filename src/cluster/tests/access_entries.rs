@@ -279,7 +279,7 @@ fn lost_request_is_an_unknown_outcome_and_half_a_write_is_said() {
     let error = test.write(&patch, &test.current(ROLE)).unwrap_err();
     assert!(error.is_outcome_unknown(), "{error:?}");
     let expected =
-        format!("AccessEntry {ROLE} may be changed only in part: you are not allowed to call eks:TagResource");
+        format!("access entry {ROLE} may be changed only in part: you are not allowed to call eks:TagResource");
     assert!(error.to_string().starts_with(&expected), "{error}");
     let entry = test.read(ROLE).unwrap();
     assert_eq!((&entry["username"], &entry["tags"]), (&json!("other"), &json!({})));
