@@ -294,7 +294,7 @@ fn invalid_document_of_an_entry_is_refused_with_its_line() {
         entry("")
     );
     for (text, error) in [
-        (duplicate, "duplicate AccessEntry arn:aws:iam::111122223333:role/a"),
+        (duplicate, "duplicate access entry arn:aws:iam::111122223333:role/a"),
         (entry("username: 1\n"), "username: expected a text"),
         (
             entry("accessPolicies:\n  arn:aws:eks::aws:cluster-access-policy/X: { type: namespace }\n"),
