@@ -207,14 +207,10 @@ impl<'s> AccessEntryApi<'s> {
             };
             let answer = self.call(LIST, &self.subject(), page).await.map_err(|failure| failure.error)?;
             principals.extend(answer.access_entries().iter().cloned());
-            let token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
+            next = next_page(LIST, answer.next_token(), next.as_deref(), principals.len())?;
+            if next.is_none() {
                 return Ok(principals);
             }
-            if token == next || principals.len() > MAX_LISTED {
-                return Err(AwsError::InvalidResponse { action: LIST });
-            }
-            next = token;
         }
     }
 
@@ -284,14 +280,10 @@ impl<'s> AccessEntryApi<'s> {
                 let arn = policy.policy_arn().ok_or_else(invalid)?;
                 policies.insert(arn.to_owned(), json!({ "type": kind, "namespaces": scope.namespaces() }));
             }
-            let token = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            if token.is_none() {
+            next = next_page(LIST_POLICIES, answer.next_token(), next.as_deref(), policies.len())?;
+            if next.is_none() {
                 return Ok(Some(policies));
             }
-            if token == next || policies.len() > MAX_LISTED {
-                return Err(invalid());
-            }
-            next = token;
         }
     }
 
@@ -384,6 +376,22 @@ impl<'s> AccessEntryApi<'s> {
             }
             tokio::time::sleep(delay).await;
         }
+    }
+}
+
+/// Returns the token of the page after the one that `asked` was for. `None` after the last page.
+///
+/// # Errors
+/// If the list has no end: the token is the same again, or too much is `listed` already.
+fn next_page(
+    action: &'static str,
+    answered: Option<&str>,
+    asked: Option<&str>,
+    listed: usize,
+) -> Result<Option<String>, AwsError> {
+    match answered.filter(|token| !token.is_empty()) {
+        Some(token) if Some(token) == asked || listed > MAX_LISTED => Err(AwsError::InvalidResponse { action }),
+        token => Ok(token.map(str::to_owned)),
     }
 }
 

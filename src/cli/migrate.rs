@@ -128,8 +128,8 @@ impl MigrationRun<'_> {
             }
             Some(mode @ ClusterAuthMode::Api) => {
                 let is_empty = migration.cluster_plan.plan.is_empty();
-                if is_empty && !self.confirm_mode_change(&migration, env)? {
-                    return Ok(self.not_confirmed(&migration, env));
+                if is_empty && let Some(exit) = self.approve_mode_change(&migration, env)? {
+                    return Ok(exit);
                 }
                 let mut last = None;
                 if !is_empty {
@@ -154,8 +154,8 @@ impl MigrationRun<'_> {
                 Ok(Exit::Success)
             }
             Some(mode) => {
-                if !self.confirm_mode_change(&migration, env)? {
-                    return Ok(self.not_confirmed(&migration, env));
+                if let Some(exit) = self.approve_mode_change(&migration, env)? {
+                    return Ok(exit);
                 }
                 self.change_mode(&migration, &mode, env).await?;
                 self.write_rest(&migration, env).await
@@ -194,25 +194,21 @@ impl MigrationRun<'_> {
         }
     }
 
-    /// Returns whether the plan with its change of the mode is allowed and approved.
-    fn confirm_mode_change(&self, migration: &ClusterMigration, env: &mut Env) -> Result<bool, CommandError> {
+    /// Asks whether to make the plan with its change of the mode. Returns how the command ends if it is not made.
+    fn approve_mode_change(&self, migration: &ClusterMigration, env: &mut Env) -> Result<Option<Exit>, CommandError> {
         let cluster_plan = &migration.cluster_plan;
         let cluster_plans = std::slice::from_ref(cluster_plan);
         let is_refused = print_refusals(cluster_plans, self.options.allow_flags, self.sources, env);
         let has_windows = !self.args.flags.allow_window && print_access_windows(cluster_plans, self.sources, env);
         if is_refused || has_windows {
-            return Ok(false);
-        }
-        self.options.approval.confirm(&[cluster_plan], env)
-    }
-
-    fn not_confirmed(&self, migration: &ClusterMigration, env: &mut Env) -> Exit {
-        if migration.cluster_plan.is_refused() || has_windows(migration) && !self.args.flags.allow_window {
             env.eprint(&format!("Refused. {}\n", self.options.no_changes()));
-            return Exit::Refused;
+            return Ok(Some(Exit::Refused));
+        }
+        if self.options.approval.confirm(&[cluster_plan], env)? {
+            return Ok(None);
         }
         env.eprint("Migration cancelled. No changes were made.\n");
-        Exit::Failed
+        Ok(Some(Exit::Failed))
     }
 
     async fn change_mode(
@@ -229,11 +225,6 @@ impl MigrationRun<'_> {
         }
         Ok(())
     }
-}
-
-fn has_windows(migration: &ClusterMigration) -> bool {
-    let plan = &migration.cluster_plan.plan;
-    !plan.windows.is_empty() || !plan.unproven.is_empty()
 }
 
 fn parse_arns(texts: &[String]) -> Result<Vec<Arn>, CommandError> {

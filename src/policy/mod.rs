@@ -47,3 +47,4 @@ pub(crate) use model::{
     OwnershipMode, OwnershipSpec, Policy, RequestSpans, RequestSpec, RoleRefSpec, RuleSpec,
 };
 pub(crate) use policy_index::{ManagedBy, PolicyIndex};
+pub(crate) use principal_spec::EntryType;

@@ -80,7 +80,7 @@ pub(crate) fn aws_tag(entry: &AccessEntry) -> Option<&str> {
 }
 
 /// The part of an access entry that a policy writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OwnedContent {
     pub(crate) username: String,
     pub(crate) groups: Vec<String>,

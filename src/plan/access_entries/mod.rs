@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::names::ObjectKey;
 use crate::policy::DesiredAccessEntry;
 use crate::policy::expand::{Desired, DesiredItem};
-use crate::policy::{OwnershipMode, OwnershipSpec};
+use crate::policy::{EntryType, OwnershipMode, OwnershipSpec};
 use crate::state::State;
 use crate::state::access_entry::{AccessEntry, AccessEntryType, access_entry_key};
 use crate::state::access_entry_marks::{MAX_NAMES, OwnedContent, aws_tag, is_made_by_eks};
@@ -231,17 +231,13 @@ fn plan_update(
 
 /// Returns what to do about an entry that has another type than the policy gives it.
 fn type_help(live: &AccessEntryType) -> String {
-    let kind = match live {
-        AccessEntryType::Standard => return format!("remove `kind`, or {DELETE_ENTRY}"),
-        AccessEntryType::Other(_) => return DELETE_ENTRY.to_owned(),
-        AccessEntryType::Ec2Linux => "node",
-        AccessEntryType::Ec2Windows => "windows-node",
-        AccessEntryType::FargateLinux => "fargate",
-        AccessEntryType::HybridLinux => "hybrid-node",
-        AccessEntryType::HyperpodLinux => "hyperpod",
-        AccessEntryType::Ec2 => "auto-node",
-    };
-    format!("write `kind = \"{kind}\"`, or {DELETE_ENTRY}")
+    if *live == AccessEntryType::Standard {
+        return format!("remove `kind`, or {DELETE_ENTRY}");
+    }
+    match EntryType::NODES.into_iter().find(|kind| kind.access_entry_type() == *live) {
+        Some(kind) => format!("write `kind = \"{}\"`, or {DELETE_ENTRY}", kind.as_str()),
+        None => DELETE_ENTRY.to_owned(),
+    }
 }
 
 /// What a reviewer has to know of a change to an existing entry.
@@ -302,7 +298,7 @@ fn plan_removal(
         let reason = note.unwrap_or_else(|| "no longer in the policy".to_owned());
         change.note = Some(format!("{reason}; kept for access policies of other clients: {}", foreign.join(", ")));
         builder.changes.push(change);
-        push_write(builder, (key, Some(live)), Some(released.released_json()), end.map(|end| end.span), "release");
+        push_write(builder, (key, Some(live)), Some(released.without_marks(key)), end.map(|end| end.span), "release");
         return;
     }
     let fields: Vec<FieldDiff> = removed_access_entry_diff(live);

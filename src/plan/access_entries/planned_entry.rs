@@ -38,7 +38,7 @@ impl<'a> PlannedEntry<'a> {
             content.username.clone_from(&live.username);
             content.groups.clone_from(&live.groups);
         }
-        let recorded = live.map_or_else(no_content, OwnedContent::recorded);
+        let recorded = live.map(OwnedContent::recorded).unwrap_or_default();
         Self { live, entry_type: entry_type.clone(), recorded, content }
     }
 
@@ -48,7 +48,7 @@ impl<'a> PlannedEntry<'a> {
         let content = OwnedContent {
             username: live.username.clone(),
             groups: if is_node { live.groups.clone() } else { Vec::new() },
-            ..no_content()
+            ..OwnedContent::default()
         };
         Self { live: Some(live), entry_type: live.entry_type.clone(), recorded: OwnedContent::recorded(live), content }
     }
@@ -101,15 +101,9 @@ impl<'a> PlannedEntry<'a> {
         self.json(key, marks)
     }
 
-    /// Returns a new entry without marks.
+    /// Returns the entry after the plan, without marks.
     pub(super) fn without_marks(&self, key: &ObjectKey) -> Value {
         self.json(key, Labels::new())
-    }
-
-    /// Returns the entry after the plan, without marks.
-    pub(super) fn released_json(&self) -> Value {
-        let key = self.live.map(|live| crate::state::access_entry::access_entry_key(live.principal()));
-        key.map_or(Value::Null, |key| self.json(&key, Labels::new()))
     }
 
     fn json(&self, key: &ObjectKey, marks: Labels) -> Value {
@@ -150,15 +144,6 @@ impl<'a> PlannedEntry<'a> {
 
 fn is_same_set(left: &[String], right: &[String]) -> bool {
     left.iter().collect::<BTreeSet<_>>() == right.iter().collect()
-}
-
-fn no_content() -> OwnedContent {
-    OwnedContent {
-        username: String::new(),
-        groups: Vec::new(),
-        policies: std::collections::BTreeMap::new(),
-        tags: Labels::new(),
-    }
 }
 
 /// Returns the difference of the namespaces of an access policy.

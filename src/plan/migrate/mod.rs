@@ -256,10 +256,11 @@ struct MigrationPlanner<'a> {
 impl<'a> MigrationPlanner<'a> {
     fn new(settings: &'a MigrationSettings, live: &'a State) -> Result<Self, Vec<Diagnostic>> {
         let (mut sections, mut errors) = (BTreeMap::new(), Vec::new());
-        if live.auth_mode != ObservedAuthMode::Known(ClusterAuthMode::Api) {
-            for (section, auth) in Section::ALL.into_iter().zip(std::iter::repeat(live.aws_auth.as_ref())) {
-                match auth.map(|auth| auth.parse_section(section)).transpose() {
-                    Ok(parsed) => drop(sections.insert(section, parsed.unwrap_or_default())),
+        let is_read = live.auth_mode != ObservedAuthMode::Known(ClusterAuthMode::Api);
+        if let Some(aws_auth) = live.aws_auth.as_ref().filter(|_| is_read) {
+            for section in Section::ALL {
+                match aws_auth.parse_section(section) {
+                    Ok(parsed) => drop(sections.insert(section, parsed)),
                     Err(error) => errors.push(unreadable_section(&error)),
                 }
             }
