@@ -20,6 +20,7 @@ pub mod browser;
 pub mod captured_output;
 pub mod cluster;
 pub mod credential_plugin;
+pub mod eks_document;
 pub mod entry_writers;
 pub mod forge_double;
 pub mod go;

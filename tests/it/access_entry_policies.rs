@@ -1,5 +1,6 @@
 //! Policies with access entries, on snapshots: plan, drift, apply and their output.
 
+use crate::common::eks_document::eks_document;
 use crate::common::sandbox::Sandbox;
 
 const POLICY: &str = r#"
@@ -73,13 +74,6 @@ data:
     - rolearn: arn:aws:iam::111122223333:role/creator # shadowed
       username: creator
 ";
-
-fn eks_document(mode: &str) -> String {
-    format!(
-        "apiVersion: rolecall/v1\nkind: EksCluster\narn: arn:aws:eks:eu-west-1:111122223333:cluster/prod\n\
-         version: \"1.36\"\nauthentication-mode: {mode}\nnode-roles: []\n---"
-    )
-}
 
 /// A directory with the policy and the snapshot of a cluster in an authentication mode.
 fn sandbox(mode: &str, policy: &str) -> Sandbox {

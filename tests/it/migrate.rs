@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
+use crate::common::eks_document::eks_document;
 use crate::common::sandbox::{RunOutput, Sandbox};
+use crate::common::schema::assert_matches_schema;
 use crate::common::shared_cluster::cluster;
 
 /// What an aws-auth of some years has: duplicates, paths, roles of IAM Identity Center, nodes of three kinds,
@@ -122,13 +124,6 @@ subjects: [{ apiGroup: rbac.authorization.k8s.io, kind: Group, name: deployers }
 
 const SSO: &str =
     "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Viewer_0123456789abcdef";
-
-fn eks_document(mode: &str) -> String {
-    format!(
-        "apiVersion: rolecall/v1\nkind: EksCluster\narn: arn:aws:eks:eu-west-1:111122223333:cluster/prod\n\
-         version: \"1.36\"\nauthentication-mode: {mode}\nnode-roles: []\n---"
-    )
-}
 
 fn sandbox(mode: &str, aws_auth: &str) -> Sandbox {
     let sandbox = Sandbox::offline();
@@ -289,10 +284,7 @@ fn document_matches_its_schema() {
     sandbox.write("rolecall.toml", POLICY);
     let output = sandbox.ok(&["migrate", "--allow", "auth-mode", "-o", "json"]);
     let document: serde_json::Value = serde_json::from_str(&output).unwrap();
-    let schema: serde_json::Value = serde_json::from_str(&sandbox.ok(&["schema", "migration"])).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&document).map(|error| error.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:?}");
+    assert_matches_schema(&sandbox.ok(&["schema", "migration"]), &document);
     assert_eq!(document["new-auth-mode"], "API_AND_CONFIG_MAP");
     // Without the ARN of an SSO role with its path, the two SSO roles stay.
     assert_eq!(document["staying"].as_array().unwrap().len(), 8, "{}", document["staying"]);
