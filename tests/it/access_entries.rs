@@ -161,8 +161,8 @@ fn thousand_entries_are_read_although_eks_throttles() {
         .collect();
     cluster_with_entries(&cluster, "API", &json!(entries));
     cluster.set_aws_settings(&json!({ "rates": {
-        "DescribeAccessEntry": { "per_second": 200, "burst": 50 },
-        "ListAssociatedAccessPolicies": { "per_second": 150, "burst": 20 },
+        "DescribeAccessEntry": { "per_second": 100, "burst": 10 },
+        "ListAssociatedAccessPolicies": { "per_second": 80, "burst": 10 },
     } }));
     let sandbox = Sandbox::offline();
     let eks = ["--eks", cluster.cluster_name(), "--region", "eu-west-1"];
